@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from alembic import context
 from db import models
-from db.postgres.engine import create_engine
+from db.postgres.connect import create_engine
 from db.postgres.migrations import holding_the_lock
 from db.postgres.urls import parse_url
 from db.settings import load_settings
@@ -44,7 +44,15 @@ async def run_alone() -> None:
     await engine.dispose()
 
 
-if (connection := config.attributes.get("connection")) is not None:
+def write_sql() -> None:
+    context.configure(dialect_name="postgresql", target_metadata=models.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    write_sql()
+elif (connection := config.attributes.get("connection")) is not None:
     run(connection)
 else:
     asyncio.run(run_alone())

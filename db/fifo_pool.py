@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from db.errors import HowdahError
@@ -55,8 +55,10 @@ class FifoPool(Generic[R]):
         self._wait_s = wait_s
         self._overloaded = overloaded
         self._closed_error = closed
+        self._refuses = False
+        self._refusal = closed
         self._idle: list[R] = [] if first is None else [first]
-        self._opened = len(self._idle)
+        self._opened = set(self._idle)
         self._permits = 0  # granted and not yet used: an open resource may come of each
         self._waiting: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +70,7 @@ class FifoPool(Generic[R]):
     @property
     def opened(self) -> int:
         """The number of open resources, idle ones included."""
-        return self._opened
+        return len(self._opened)
 
     @property
     def idle(self) -> int:
@@ -77,7 +79,11 @@ class FifoPool(Generic[R]):
     @property
     def in_use(self) -> int:
         """The number of resources that are lent or being opened."""
-        return self._opened + self._permits - len(self._idle)
+        return len(self._opened) + self._permits - len(self._idle)
+
+    @property
+    def lent(self) -> Collection[R]:
+        return self._opened.difference(self._idle)
 
     @property
     def waiting(self) -> int:
@@ -87,11 +93,13 @@ class FifoPool(Generic[R]):
         """Raises the `overloaded` error after `wait_s`, and the `closed` error after `close`."""
         if (resource := self.take_idle()) is not None:
             return resource
+        if self._refuses:
+            raise self._refusal()
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = began + self._wait_s
         try:
-            if self._opened + self._permits < self._size:
+            if len(self._opened) + self._permits < self._size:
                 self._permits += 1
                 return await self._open(deadline)
             return await self._wait(deadline) or await self._open(deadline)
@@ -104,7 +112,7 @@ class FifoPool(Generic[R]):
             resource = self._idle.pop()
             if resource.is_usable():
                 return resource
-            self._opened -= 1  # idle resources exist only without waiters
+            self._opened.remove(resource)  # idle resources exist only without waiters
             resource.terminate()
         return None
 
@@ -121,7 +129,7 @@ class FifoPool(Generic[R]):
             return
         if broken:
             self.drop_idle()  # the cause has probably broken them too
-        self._opened -= 1
+        self._opened.remove(resource)
         self._permits += 1
         resource.terminate()
         self._grant_next(None)
@@ -131,33 +139,50 @@ class FifoPool(Generic[R]):
         idle, self._idle = self._idle, []
         for resource in idle:
             if is_due is None or is_due(resource):
-                self._opened -= 1
+                self._opened.remove(resource)
                 resource.terminate()
             else:
                 self._idle.append(resource)
 
-    async def close(self) -> None:
-        """Fails waiters and attempts to open, and ends each resource as soon as it is idle."""
-        self._closed = True
+    def suspend(self, error: Callable[[], HowdahError]) -> None:
+        """Ends idle resources, and fails waiters and attempts to open; until `resume` new ones too.
+
+        A resource that is released in the meantime may be lent.
+        """
+        if not self._closed:
+            self._refuse(error)
+            self.drop_idle()
+
+    def resume(self) -> None:
+        """Ends what `suspend` began."""
+        self._refuses = self._closed
+
+    def _refuse(self, error: Callable[[], HowdahError]) -> None:
+        self._refuses, self._refusal = True, error
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(self._closed_error())
-        if self._timer is not None:
-            self._timer.cancel()
+                waiter.set_exception(error())
         for attempt in self._attempts:
             if not attempt.expired():
                 attempt.reschedule(0)
+
+    async def close(self) -> None:
+        """Fails waiters and attempts to open, and ends each resource as soon as it is idle."""
+        self._closed = True
+        self._refuse(self._closed_error)
+        if self._timer is not None:
+            self._timer.cancel()
         idle, self._idle = self._idle, []
-        self._opened -= len(idle)
+        self._opened.difference_update(idle)
         await asyncio.gather(*(resource.close() for resource in idle))
 
     async def _open(self, deadline: float) -> R:
         """Uses a permit."""
-        if self._closed:
+        if self._refuses:
             self._grant_next(None)
-            raise self._closed_error()
-        attempt = asyncio.timeout(None)  # `close` ends it
+            raise self._refusal()
+        attempt = asyncio.timeout(None)  # `_refuse` ends it
         try:
             async with attempt:
                 self._attempts.add(attempt)
@@ -168,15 +193,13 @@ class FifoPool(Generic[R]):
         except BaseException as error:
             self._grant_next(None)
             if attempt.expired() and isinstance(error, TimeoutError):
-                raise self._closed_error() from None
+                raise self._refusal() from None
             raise
         self._permits -= 1
-        self._opened += 1
+        self._opened.add(resource)
         return resource
 
     async def _wait(self, deadline: float) -> R | None:
-        if self._closed:
-            raise self._closed_error()
         loop = asyncio.get_running_loop()
         waiter = _Waiter(deadline, loop=loop)
         self._waiting.append(waiter)
@@ -217,7 +240,7 @@ class FifoPool(Generic[R]):
         if granted is None:
             self._permits -= 1
         elif self._closed:
-            self._opened -= 1
+            self._opened.remove(granted)
             granted.terminate()
         else:
             self._idle.append(granted)

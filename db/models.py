@@ -3,6 +3,7 @@
 import db.audit
 import db.connections
 import db.database_sessions
+import db.installation
 import db.kit.audit
 import db.kit.idempotency
 import db.replicas

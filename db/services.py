@@ -13,6 +13,7 @@ from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
+from db.installation import recognize
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
@@ -20,8 +21,10 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
+from db.replicas import Heartbeat, Replicas
 from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
@@ -195,13 +198,18 @@ async def _open_runs(
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
+
+    async def identify() -> UUID:
+        return (await recognize(database, keep=limits.retention)).id
+
     async with (
+        Heartbeat.opened(database, identify=identify) as heartbeat,
         open_runner(
             database,
             events,
             results,
             workbench,
-            own.direct_url,
+            heartbeat,
             openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
@@ -256,6 +264,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         ),
         "scripts": lambda: delete_scripts(database, limits),
         "partial results": lambda: delete_partial_results(database, services.results),
+        "replicas": lambda: write(lambda session: Replicas(session).sweep()),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }
 
@@ -270,6 +279,7 @@ async def open_own_database(
         url, direct_url = _urls(settings, shared or embedded)
         database = await open_database(
             url,
+            direct_url=direct_url,
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,
@@ -278,6 +288,8 @@ async def open_own_database(
         database.report_slow_statements(
             limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
         )
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 

@@ -29,6 +29,7 @@ from graph.server.metrics.loop_lag import LoopLag
 from graph.server.metrics.samples import Process, samples_of
 from graph.server.observer import OperationObserver
 from graph.server.operation_log import OperationLog
+from graph.server.tracing import Traces
 from graph.transport import (
     graphiql,
     http,
@@ -109,8 +110,10 @@ def build_app(
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
     worker: bool = False,
+    traces: Traces | None = None,
 ) -> Starlette:
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
+    make_operations = traces.operations if traces else Operations
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
     listed = read_listed_documents(settings)
@@ -121,7 +124,9 @@ def build_app(
         watching = _running(listed.watch()) if listed else contextlib.nullcontext()
         async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
-                operations, metrics, lag = _operations(services, plans, documents, shutdown)
+                operations, metrics, lag = _operations(
+                    make_operations, services, plans, documents, shutdown
+                )
                 gateway = Gateway(
                     services=services,
                     operations=operations,
@@ -196,13 +201,17 @@ async def _publishing(
 
 
 def _operations(
-    services: Services, plans: Plans, documents: Documents, shutdown: Shutdown
+    make: type[Operations],
+    services: Services,
+    plans: Plans,
+    documents: Documents,
+    shutdown: Shutdown,
 ) -> tuple[Operations, Metrics, LoopLag]:
     """The operations, and what counts them."""
     limit, lag = services.settings.cost_per_minute, LoopLag()
     metrics = Metrics(lambda: samples_of(process))
     observer = OperationObserver(OperationLog.of(services.settings))
-    operations = Operations(
+    operations = make(
         plans,
         limits=RequestLimits(),
         documents=documents,

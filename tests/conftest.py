@@ -18,5 +18,6 @@ pytest_plugins = [
     "tests.fixtures.clients",
     "tests.fixtures.replicas",
     "tests.fixtures.imports",
+    "tests.fixtures.otlp",
     "tests.fixtures.changes",
 ]

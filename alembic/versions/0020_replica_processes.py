@@ -1,4 +1,4 @@
-"""The processes that serve the database, with their heartbeats."""
+"""The processes that serve the database, whose heartbeats replace advisory locks."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -6,7 +6,7 @@ from sqlalchemy.dialects import postgresql
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
@@ -30,7 +30,11 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("process", name="pk_replica_processes"),
     )
+    for table in ("query_runs", "database_sessions"):
+        op.drop_column(table, "process_missed_at")
 
 
 def downgrade() -> None:
+    for table in ("database_sessions", "query_runs"):
+        op.add_column(table, sa.Column("process_missed_at", _AT))
     op.drop_table("replica_processes")

@@ -1,11 +1,15 @@
 """Restores a backup into an empty database: completely and verified, or not at all."""
 
 import logging
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from db.backup.archive import Manifest, Reader, TableManifest, damaged_error, read_archive
+from db.backup.indexes import drop_indexes, make_indexes
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.signature import BackupKeys
 from db.backup.tables import (
@@ -19,8 +23,10 @@ from db.backup.tables import (
     tables_of,
 )
 from db.errors import BadInput, Conflict
+from db.installation import end_copied_work
 from db.objects.store import ObjectStore
 from db.postgres import migrations
+from db.postgres.statements import Changes, Statement
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +37,13 @@ async def restore(
     *,
     objects: ObjectStore,
     keys: BackupKeys,
+    keep: timedelta,
     accept_unverified: bool = False,
 ) -> Manifest:
     """Load the rows into tables of the backup's revision, then migrate to the current one.
+
+    What was active in the backup is ended: the restored database is another installation, and its
+    runs and scripts expire after `keep`.
 
     Objects are written before the commit. If the store fails, the written ones have no rows: the
     next attempt writes them again, and a sweep removes them.
@@ -62,6 +72,7 @@ async def restore(
                 await copy_objects_in(
                     objects, archive.objects, list_sha256=archive.manifest.objects.sha256
                 )
+                await _begin_installation(connection, keep)  # after the checksums are verified
     await migrations.upgrade(direct_url)
     return archive.manifest
 
@@ -86,16 +97,21 @@ async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url:
 
 
 async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> None:
+    manifests = {table.name: table for table in archive.manifest.tables}
     tables = await tables_of(connection)
-    if {table.name for table in tables} != {table.name for table in archive.manifest.tables}:
+    if {table.name for table in tables} != manifests.keys():
         raise damaged_error(path)
     for table in tables:
         # The triggers ran before the backup. The statement also locks out other writers.
         await connection.execute(f"ALTER TABLE {quoted(table.name)} DISABLE TRIGGER USER")
     await _require_empty(connection, tables)
-    manifests = {table.name: table for table in archive.manifest.tables}
+    dropped = await drop_indexes(connection, tables)
     for table in tables:
         await _load_table(connection, archive, table, manifests[table.name], path)
+    try:
+        await make_indexes(connection, dropped)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise damaged_error(path) from error
     for table in tables:
         await connection.execute(f"ALTER TABLE {quoted(table.name)} ENABLE TRIGGER USER")
 
@@ -117,6 +133,26 @@ async def _load_table(
         raise damaged_error(path) from error
     if await copy_out(connection, table, lambda _: None) != expected:
         raise damaged_error(path)
+
+
+async def _begin_installation(connection: asyncpg.Connection, keep: timedelta) -> None:
+    """The next start records a new installation. Tables that the revision lacks are skipped."""
+
+    async def execute(
+        table: str, statement: Statement[Changes], values: dict[str, Any]
+    ) -> Sequence[Any]:
+        if not await _exists(connection, table):
+            return ()
+        found: Sequence[Any] = await connection.fetch(statement.sql, *statement.arguments(values))
+        return found
+
+    await end_copied_work(execute, keep=keep)
+    if await _exists(connection, "installation"):
+        await connection.execute("DELETE FROM installation")
+
+
+async def _exists(connection: asyncpg.Connection, table: str) -> bool:
+    return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
 
 
 async def _require_empty(connection: asyncpg.Connection, tables: list[Table]) -> None:

@@ -133,6 +133,11 @@ def _expired() -> ClauseElement:
 
 _DELETE_EXPIRED = compile_change(_expired(), unscoped=True)
 
+FORGET_OPEN = compile_change(
+    delete(OpenConnections.table()).returning(literal_column("1")), unscoped=True
+)
+"""Deletes the open connections of all owners: a copy of the database has none."""
+
 
 async def sweep(session: Session) -> int:
     """Deletes a batch of expired open connections, with the secrets that were typed for them."""

@@ -15,7 +15,6 @@ from db.database_sessions.unscoped.orphans import (
     close_lost,
     close_overdue,
     held_states,
-    mark_missing_holders,
 )
 from db.database_sessions.unscoped.retention import delete_closed_sessions
 
@@ -34,5 +33,4 @@ __all__ = [
     "closed_error",
     "delete_closed_sessions",
     "held_states",
-    "mark_missing_holders",
 ]

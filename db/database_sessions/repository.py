@@ -31,6 +31,7 @@ from db.database_sessions.rows import (
 )
 from db.database_sessions.tables import DatabaseSession
 from db.errors import Conflict, RateLimited
+from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
@@ -86,12 +87,15 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
 
         Raises:
             RateLimited: The owner has `max_open` open sessions.
+            Unavailable: The process was found dead.
         """
         await self.run(self._lock())  # in a statement of its own: the next one has to see more
         added = await self.one(
             self._add(), id=session_id, **new._asdict(), process=process, max_open=max_open
         )
         if added is None:
+            if await self.value(self._is_fenced(), process=process):
+                raise fenced_error()
             raise RateLimited(
                 f"You already have {max_open} open sessions.",
                 hint="Close a session with `closeSession`; `sessions(open: true)` lists them.",
@@ -174,10 +178,14 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         names = ("id", "owner_id", *NewSession._fields, "process")
         values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
         new = select(*values.values()).where(
-            opened.c.sessions < bindparam("max_open", type_=Integer())
+            opened.c.sessions < bindparam("max_open", type_=Integer()), ~is_fenced()
         )
         insertion = insert(table).from_select(list(values), new, include_defaults=False)
         return insertion.returning(*cls.columns())
+
+    @statement
+    def _is_fenced(cls) -> ClauseElement:
+        return select(is_fenced())
 
     @change_statement
     def _record_opened(cls) -> ClauseElement:

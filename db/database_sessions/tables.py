@@ -42,7 +42,6 @@ class DatabaseSession(HasId, HasOwner, Base):
     """The reason for which the session will close at `expires_at`, shortly before it does."""
     revision: Mapped[int] = mapped_column(server_default="1")
     close_reason: Mapped[str | None] = mapped_column(Text)
-    process_missed_at: Mapped[datetime | None]
     transaction_started_at: Mapped[datetime | None]
     opened_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())

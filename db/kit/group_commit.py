@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from db.errors import (
 )
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
+from db.postgres.sent_statements import callers
 from db.postgres.statements import compile_statement
 
 LARGEST_GROUP = 64
@@ -42,6 +44,7 @@ class _Call(asyncio.Future[Any], Generic[Item]):
     def __init__(self, item: Item, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.item = item
+        self.context = copy_context()
 
 
 class GroupCommit(Generic[Item, Answer]):
@@ -105,7 +108,9 @@ class GroupCommit(Generic[Item, Answer]):
         if not group:
             return
         end = self._begin()
-        task = asyncio.create_task(self._run(group), name="group commit")
+        task = asyncio.create_task(
+            self._run(group), name="group commit", context=group[0].context.copy()
+        )
         self._tasks.add(task)  # the event loop holds tasks weakly
 
         def settle(_: object) -> None:
@@ -121,10 +126,9 @@ class GroupCommit(Generic[Item, Answer]):
             await self._settle_alone(group[0])
             return
         group.sort(key=lambda call: self._order(call.item))
-        items = [call.item for call in group]
         try:
             answers = await self._database.transaction(
-                lambda session: self._write_all(session, items)
+                lambda session: self._write_all(session, group)
             )
         except (Dropped, Overloaded, TimedOut) as error:
             for call in group:
@@ -138,20 +142,26 @@ class GroupCommit(Generic[Item, Answer]):
                 elif not call.done():
                     call.set_result(answer)
 
-    async def _write_all(self, session: Session, items: Sequence[Item]) -> list[Answer | Exception]:
+    async def _write_all(
+        self, session: Session, group: Sequence[_Call[Item]]
+    ) -> list[Answer | Exception]:
         await session.rows(_SHORT_LOCK_WAIT)
         answers: list[Answer | Exception] = []
-        for item in items:
+        for call in group:
+            answered = callers.set((call.context,))
             try:
-                answers.append(await self._write(session, item))
+                answers.append(await self._write(session, call.item))
             except _REFUSALS as error:
                 answers.append(error)
+            finally:
+                callers.reset(answered)
         return answers
 
     async def _write_alone(self, item: Item) -> Answer:
         return await self._database.transaction(lambda session: self._write(session, item))
 
     async def _settle_alone(self, call: _Call[Item]) -> None:
+        callers.set((call.context,))
         try:
             answer = await self._write_alone(call.item)
         except Exception as error:  # noqa: BLE001 - its caller receives it

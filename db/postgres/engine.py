@@ -4,27 +4,24 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
 from db.figures import Distribution
-from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.postgres.connect import FAILURES, Dropped, translate_error
 from db.postgres.gatherer import Gatherer, Rows
-from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
 from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.monitoring.slow_statements import SlowStatements
+from db.postgres.pooling import Route
+from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
-from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -35,7 +32,6 @@ POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
 RESERVED_WAIT_MS = 3_000
-MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
@@ -158,6 +154,11 @@ class Database:
         self._gatherer = self._gather_for(source, size, wait_ms)
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
+        self.pulse: Pulse | None = None
+        self.is_pooled = False
+        """Whether a pooler in transaction mode is between this process and the database."""
+        self.answered_at = 0.0
+        """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
     @property
     def in_use(self) -> int:
@@ -178,6 +179,11 @@ class Database:
     def waiting(self) -> int:
         """The number of callers waiting for a connection, or for a statement like theirs."""
         return self._source.waiting + self._gatherer.waiting
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a caller waits for the database."""
+        return self.in_use > 0 or self._reserve.in_use > 0
 
     @property
     def concurrency(self) -> int:
@@ -231,11 +237,28 @@ class Database:
                 retry_after_s=1,
             ) from error
 
+    def suspend(self) -> None:
+        """Fails the reads that are under way, and all callers until `resume`. Repeatable.
+
+        A change that is under way waits for its answer, because it may have happened.
+        """
+        for source in (self._source, self._reserve):
+            source.suspend(silent_error)
+            for lease in source.lent:
+                if lease.is_reading:
+                    lease.driver.terminate()
+
+    def resume(self) -> None:
+        for source in (self._source, self._reserve):
+            source.resume()
+
     def report_slow_statements(self, *, limit_ms: int, plans: bool) -> None:
         """Log those that take `limit_ms` or longer, and their plans."""
         SlowStatements.watch(self.figures, self._source, limit_ms=limit_ms, plans=plans)
 
     async def close(self) -> None:
+        if self.pulse is not None:
+            await self.pulse.close()
         await self._source.close()
         await self._reserve.close()
 
@@ -244,7 +267,7 @@ class Database:
     ) -> T:
         lease = await source.acquire()
         try:
-            async with _begin(lease):
+            async with begin(lease):
                 return await work(Session(lease, self.observe, self.figures))
         finally:
             source.release(lease)
@@ -253,41 +276,47 @@ class Database:
         async def send(
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
-            kind = self.figures.changes if statement.changes else self.figures.reads
             try:
-                return await self._send(source, sql, arguments, kind)
+                return await self._send(source, statement, sql, arguments)
             except Dropped as error:
                 self.figures.lost += 1
                 if statement.changes:
                     raise
-                log.warning(
-                    "lost a connection to the database; retrying the read: %r", error.__cause__
-                )
-            return await self._send(source, sql, arguments, kind)
+                if self.pulse is None or not self.pulse.is_silent:
+                    log.warning(
+                        "lost a connection to the database; retrying the read: %r", error.__cause__
+                    )
+            return await self._send(source, statement, sql, arguments)
 
         return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
 
     async def _send(
-        self, source: LeaseSource, sql: str, arguments: Sequence[Any], kind: Distribution
+        self,
+        source: LeaseSource,
+        statement: Statement[Any],
+        sql: str,
+        arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()
+        lease.is_reading = not statement.changes
+        durations = self.figures.changes if statement.changes else self.figures.reads
         broken = False
         began = time.perf_counter()
         try:
             if lease.autocommit:
                 rows = await _fetch_on(lease, sql, arguments, self.observe)
             else:
-                async with _begin(lease):
+                async with begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
         except BaseException as error:
             broken = isinstance(error, Dropped)
-            self.figures.add(kind, sql, time.perf_counter() - began)
+            self.figures.add(durations, sql, time.perf_counter() - began)
             raise
         else:
-            seconds = time.perf_counter() - began
-            self.figures.add(kind, sql, seconds)
-            return rows, seconds
+            self.answered_at = ended = time.perf_counter()
+            self.figures.add(durations, sql, ended - began)
+            return rows, ended - began
         finally:
             source.release(lease, broken=broken)
 
@@ -337,51 +366,28 @@ async def _fetch_on(
     return records
 
 
-@contextlib.asynccontextmanager
-async def _begin(lease: Lease) -> AsyncIterator[None]:
-    try:
-        async with lease.begin():
-            yield
-    except FAILURES as error:
-        if (meaning := translate_error(error, lease.driver)) is None:
-            raise
-        raise meaning from error
-
-
 async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
     return statement.decode(await rows)
-
-
-def create_engine(url: DatabaseUrl) -> "AsyncEngine":
-    """An SQLAlchemy engine for alembic, without a pool."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await connect(url, statement_timeout_ms=MIGRATION_MS)
-
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
-    )
 
 
 async def open_database(
     url: str,
     *,
+    direct_url: str | None = None,
     pool_size: int = POOL_SIZE,
     wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
-    """Opens the pool and one connection, so that a wrong URL fails at startup."""
-    target = parse_url(url)
+    """Opens the pool and one connection, so that a wrong URL fails at startup.
 
-    def connect_once() -> Awaitable[asyncpg.Connection]:
-        return connect(target, statement_timeout_ms=statement_timeout_ms)
-
-    def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return connect_with_retry(connect_once, target, deadline)
-
-    first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
-    return Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    `direct_url` bypasses the pooler that `url` leads through.
+    """
+    route = Route(url, direct_url, statement_timeout_ms=statement_timeout_ms)
+    first = await route.open_first(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = open_pool(route.connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = open_pool(route.connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database.is_pooled = route.is_pooled
+    database.pulse = Pulse(database, route.connect_directly, route.log_in)
+    return database

@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import Any, TypeAlias, cast
 
 from db.errors import Overloaded, TimedOut
@@ -17,6 +18,7 @@ from db.figures import SIZES, Distribution
 from db.postgres.connect import Dropped
 from db.postgres.gathered_sql import GatheredSql, gather_statement
 from db.postgres.leases import overloaded
+from db.postgres.sent_statements import callers
 from db.postgres.statements import Statement
 
 Rows: TypeAlias = Sequence[Any]
@@ -41,9 +43,10 @@ KEPT_QUEUES = 1_000
 class _Call(asyncio.Future[Rows]):
     """A caller's statement that waits for its answer."""
 
-    __slots__ = ("arguments", "expires")
+    __slots__ = ("arguments", "context", "expires")
 
     arguments: Sequence[Any]
+    context: Context
     expires: float
 
 
@@ -183,6 +186,7 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         call = _Call(loop=loop)
         call.arguments = arguments
+        call.context = copy_context()
         call.expires = loop.time() + self._wait_ms / 1000
         queue.waiting.append(call)
         if row is not None:
@@ -247,7 +251,10 @@ class Gatherer:
         rows = [queue.row(call.arguments) for call in batch]
         self._batches.add(len(batch))
         self._begin(queue, rows)
-        task = asyncio.get_running_loop().create_task(self._run_batch(queue, batch))
+        # In the context of a caller: else it would be that of whoever ended the last statement.
+        task = asyncio.get_running_loop().create_task(
+            self._run_batch(queue, batch), context=batch[0].context.copy()
+        )
         self._tasks.add(task)  # the event loop holds tasks weakly
 
         def end(_: object) -> None:
@@ -282,6 +289,7 @@ class Gatherer:
             row_id = form.row_id
             batch.sort(key=lambda call: call.arguments[row_id])
         slow = None if queue.statement.changes else self._round_trip.value + SLOW_READ_S
+        answered = callers.set([call.context for call in batch])
         try:
             async with asyncio.timeout(slow):
                 records, seconds = await self._send(
@@ -291,6 +299,8 @@ class Gatherer:
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch if not call.done()]
+        finally:
+            callers.reset(answered)
         now = asyncio.get_running_loop().time()
         weight = sum(queue.weight(call.arguments) for call in batch) if form.arrays else len(batch)
         queue.learn(seconds - self._round_trip.value, weight, now)

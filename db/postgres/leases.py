@@ -1,12 +1,13 @@
 """Leases: the asyncpg connections of Howdah's own database, lent by a fair pool."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Protocol
 
-from db.errors import Overloaded, Unavailable
+from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 from db.figures import Distribution
+from db.postgres.connect import FAILURES, translate_error
 
 CLOSE_SECONDS = 5
 
@@ -18,6 +19,8 @@ class Lease(Protocol):
     """The asyncpg connection."""
     autocommit: bool
     """Whether a single statement may run outside `begin()`."""
+    is_reading: bool
+    """Whether its statement stands alone and changes nothing."""
 
     def begin(self) -> contextlib.AbstractAsyncContextManager[object]:
         """A transaction: committed at the end, rolled back on an error."""
@@ -34,29 +37,37 @@ class LeaseSource(Protocol):
     def waiting(self) -> int: ...
     @property
     def waits(self) -> Distribution: ...
+    @property
+    def lent(self) -> Collection[Lease]:
+        """The connections in use."""
+
     async def acquire(self) -> Lease: ...
     def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
+    def suspend(self, error: Callable[[], HowdahError]) -> None: ...
+    def resume(self) -> None: ...
     async def close(self) -> None: ...
 
 
 class PooledLease:
-    __slots__ = ("driver", "settled")
+    __slots__ = ("driver", "is_reading", "settled")
     autocommit = True
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
+        self.is_reading = False
         self.settled = True
         """False while a transaction may be open: a cancelled BEGIN may still reach the server."""
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[None]:
-        self.settled = False
+        self.is_reading = self.settled = False
         try:
             await self.driver.execute("BEGIN")
             yield
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is reported
-                await self.driver.execute("ROLLBACK")
+                # After a cancellation it waits for the server, which may be unreachable.
+                await self.driver.execute("ROLLBACK", timeout=CLOSE_SECONDS)
                 self.settled = True
             raise
         status = await self.driver.execute("COMMIT")
@@ -77,6 +88,18 @@ class PooledLease:
         """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
         with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def begin(lease: Lease) -> AsyncIterator[None]:
+    """A transaction. Translates its errors that no statement causes."""
+    try:
+        async with lease.begin():
+            yield
+    except FAILURES as error:
+        if (meaning := translate_error(error, lease.driver)) is None:
+            raise
+        raise meaning from error
 
 
 def open_pool(

@@ -9,11 +9,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from db.postgres.engine import ReadSession, create_engine
+from db.postgres.connect import create_engine
+from db.postgres.engine import ReadSession
 from db.postgres.statements import compile_statement
 from db.postgres.urls import parse_url
 
@@ -78,6 +79,13 @@ async def downgrade(url: str, revision: str) -> None:
     await _run(url, lambda config: command.downgrade(config, revision))
 
 
+def write_downgrade(present: str, revision: str, output: IO[str]) -> None:
+    """Writes the SQL of a downgrade to `output`. Executes nothing."""
+    from alembic import command
+
+    command.downgrade(_config(output_buffer=output), f"{present}:{revision}", sql=True)
+
+
 async def check(url: str) -> None:
     """Raises alembic's CommandError when the tables and `db.models` differ."""
     from alembic import command
@@ -99,10 +107,7 @@ def holding_the_lock(connection: Connection) -> Iterator[None]:
 
 
 async def _run(url: str, command: "Callable[[Config], None]") -> None:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(folder()).replace("%", "%%"))
+    config = _config()
 
     def on_connection(connection: Connection) -> None:
         config.attributes["connection"] = connection
@@ -115,6 +120,14 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
             await connection.run_sync(on_connection)
     finally:
         await engine.dispose()
+
+
+def _config(**options: Any) -> "Config":
+    from alembic.config import Config
+
+    config = Config(**options)
+    config.set_main_option("script_location", str(folder()).replace("%", "%%"))
+    return config
 
 
 def _revision(path: Path) -> tuple[str, str | None]:

@@ -19,12 +19,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.live_processes import ReplicaProcess
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
-from db.replicas.tables import ReplicaProcess
 
 HEARTBEAT_S = 3.0
+
+STEADY_AFTER = timedelta(seconds=10)
+"""A process judges others after this time of steady heartbeats: the others had time for three."""
 
 SILENT_AFTER = timedelta(seconds=15)
 """A process without a heartbeat for this long is dead: five heartbeats are missing."""
@@ -52,14 +55,10 @@ class Replicas(Generic[S]):
     def __init__(self, session: S) -> None:
         self._session = session
 
-    async def list_live(self, *, silent_after: timedelta = SILENT_AFTER) -> Sequence[ReplicaRow]:
+    async def list_live(self) -> Sequence[ReplicaRow]:
         """The processes with recent heartbeats, the oldest first."""
-        found = await self._session.rows(self._list_live(), silent=silent_after)
+        found = await self._session.rows(self._list_live(), silent=SILENT_AFTER)
         return [ReplicaRow(*row) for row in found]
-
-    async def is_live(self, process: int) -> bool:
-        """False if the process was found dead, or was removed."""
-        return bool(await self._session.rows(self._is_live(), process=process))
 
     async def register(
         self: "Replicas[Session]",
@@ -68,9 +67,11 @@ class Replicas(Generic[S]):
         version: str,
         host: str,
         installation_id: UUID | None = None,
+        fingerprints: Mapping[str, str] | None = None,
     ) -> None:
         values = {"version": version, "host": host, "installation_id": installation_id}
-        await self._session.rows(self._register(), process=process, **values)
+        given = dict(fingerprints or {})
+        await self._session.rows(self._register(), process=process, fingerprints=given, **values)
 
     async def beat(self: "Replicas[Session]", process: int) -> bool:
         """Records a heartbeat. Returns False if the process was found dead, or was removed."""
@@ -82,16 +83,16 @@ class Replicas(Generic[S]):
         values = {"process": process, "fingerprints": dict(fingerprints)}
         await self._session.rows(self._record_fingerprints(), **values)
 
-    async def fence_silent(
-        self: "Replicas[Session]", judge: int, *, silent_after: timedelta = SILENT_AFTER
-    ) -> Sequence[int]:
-        """Fences the processes that have been silent for `silent_after`; returns their numbers.
+    async def fence_silent(self: "Replicas[Session]", judge: int) -> Sequence[tuple[int, str]]:
+        """Fences the processes that have been silent for SILENT_AFTER; returns numbers and hosts.
 
-        The judge is a process whose own heartbeats have arrived for as long. Otherwise it fences
-        none: after a pause of the database, all others have time for a heartbeat first.
+        The judge is a process whose own heartbeats have been steady for STEADY_AFTER. Otherwise it
+        fences none: after a pause of the database, all others have time for a heartbeat first.
         """
-        found = await self._session.rows(self._fence_silent(), judge=judge, silent=silent_after)
-        return [row[0] for row in found]
+        found = await self._session.rows(
+            self._fence_silent(), judge=judge, silent=SILENT_AFTER, steady=STEADY_AFTER
+        )
+        return [(row[0], row[1]) for row in found]
 
     async def remove(self: "Replicas[Session]", process: int) -> None:
         """Removes a process that has ended all its work."""
@@ -108,13 +109,9 @@ class Replicas(Generic[S]):
             _ROW.started_at, _ROW.process
         )
 
-    @statement
-    def _is_live(cls) -> ClauseElement:
-        return select(_ROW.process).where(_IS_SELF, _IS_LIVE)
-
     @change_statement
     def _register(cls) -> ClauseElement:
-        names = ("process", "version", "host", "installation_id")
+        names = ("process", "version", "host", "installation_id", "fingerprints")
         values: dict[str, Any] = {name: bindparam(name, type_=_ROW[name].type) for name in names}
         return insert(ReplicaProcess).values(values).returning(_ROW.process)
 
@@ -139,10 +136,10 @@ class Replicas(Generic[S]):
             other.process == bindparam("judge", type_=BigInteger()),
             other.fenced_at.is_(None),
             other.seen_at >= _ago("silent"),
-            other.steady_since < _ago("silent"),
+            other.steady_since < _ago("steady"),
         )
         silent = update(ReplicaProcess).where(_IS_LIVE, _ROW.seen_at < _ago("silent"), can_judge)
-        return silent.values(fenced_at=_NOW).returning(_ROW.process)
+        return silent.values(fenced_at=_NOW).returning(_ROW.process, _ROW.host)
 
     @change_statement
     def _remove(cls) -> ClauseElement:

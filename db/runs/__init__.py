@@ -1,6 +1,5 @@
 """Query runs: states, history, result pages, retention and orphaned runs."""
 
-from db.runs.liveness import Liveness
 from db.runs.repository import Runs
 from db.runs.result_pages import ResultPages
 from db.runs.rows import (
@@ -35,9 +34,9 @@ from db.runs.unscoped.lookups import (
 )
 from db.runs.unscoped.orphans import (
     cancel_states,
+    end_overdue,
     interrupt_orphans,
     interrupt_queued,
-    mark_missing_processes,
 )
 from db.runs.unscoped.retention import (
     expire_over_quota,
@@ -55,7 +54,6 @@ __all__ = [
     "Ending",
     "Failure",
     "InlineRows",
-    "Liveness",
     "NewRun",
     "OrphanRow",
     "PageRow",
@@ -74,6 +72,7 @@ __all__ = [
     "Truncated",
     "TruncationReason",
     "cancel_states",
+    "end_overdue",
     "existing_run_ids",
     "expire_over_quota",
     "find_any_run",
@@ -82,6 +81,5 @@ __all__ = [
     "kept_result_bytes",
     "list_expired",
     "list_partial_results",
-    "mark_missing_processes",
     "sessions_with_queued_runs",
 ]

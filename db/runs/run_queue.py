@@ -23,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
 from db.kit.base import text_literal, text_literals
+from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -54,6 +55,7 @@ class RunQueue(Repository[RunRow, S]):
 
         Raises:
             RateLimited: The owner has `max_active` queued and running runs.
+            Unavailable: The process was found dead.
         """
         await self.run(
             self._lock_queue()
@@ -70,6 +72,8 @@ class RunQueue(Repository[RunRow, S]):
             max_active=max_active,
         )
         if accepted is None:
+            if await self.value(self._is_fenced(), process=process):
+                raise fenced_error()
             raise RateLimited(
                 f"You already have {max_active} queued or running runs.",
                 hint="Wait until some of them have ended, or cancel some.",
@@ -121,10 +125,14 @@ class RunQueue(Repository[RunRow, S]):
             "backend_started_at": case((starts, bindparam("started", type_=Text()))),
         }
         new = select(*values.values()).where(
-            active.c.runs < bindparam("max_active", type_=Integer())
+            active.c.runs < bindparam("max_active", type_=Integer()), ~is_fenced()
         )
         insertion = insert(table).from_select(list(values), new, include_defaults=False)
         return insertion.returning(*cls.columns())
+
+    @statement
+    def _is_fenced(cls) -> ClauseElement:
+        return select(is_fenced())
 
     @statement
     def _count_queued(cls) -> ClauseElement:

@@ -62,7 +62,6 @@ class QueryRun(HasId, HasOwner, Base):
     connection_usable: Mapped[bool | None]
     expires_at: Mapped[datetime | None]
     process: Mapped[int] = mapped_column(BigInteger)
-    process_missed_at: Mapped[datetime | None]
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
     origin: Mapped[str | None] = mapped_column(Text)

@@ -14,6 +14,7 @@ from db.objects.store import open_objects
 from db.postgres.embedded import use_running_server
 from db.security.keys import find_credential_keys, load_credential_keys
 from db.services import open_own_database
+from db.setting_limits import run_limits
 from db.settings import Settings
 from graph.commands.operator import act_as_operator
 
@@ -44,6 +45,7 @@ def restore_backup(settings: Settings, file: Path, *, accept_unverified: bool = 
             file,
             AuditKind.BACKUP_RESTORED,
             keys=keys,
+            keep=run_limits(settings).retention,
             accept_unverified=accept_unverified,
         )
     )
@@ -51,7 +53,8 @@ def restore_backup(settings: Settings, file: Path, *, accept_unverified: bool = 
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
         f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
-        "All tables and files were read back: counts and checksums match the backup."
+        "All tables and files were read back: counts and checksums match the backup.\n"
+        "Runs, scripts and sessions that were active in the backup are INTERRUPTED or closed."
     )
 
 

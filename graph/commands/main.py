@@ -96,13 +96,17 @@ def demo(*, port: int | None, reset: bool, data_dir: Path | None) -> None:
 
 @app.command()
 @click.option("--down", metavar="REVISION", help="Downgrade to REVISION, or to `base`.")
+@click.option("--yes", is_flag=True, help="Confirm that --down deletes data.")
 @click.option("--check", is_flag=True, help="Change nothing; fail if migrations are pending.")
 @data_dir_option
-def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
-    """Apply pending migrations. Several processes may run it concurrently."""
+def migrate(*, down: str | None, yes: bool, check: bool, data_dir: Path | None) -> None:
+    """Apply pending migrations. Several processes may run it concurrently.
+
+    A downgrade prints the rows and values that it deletes, and needs --yes.
+    """
     from graph.commands.migrate import run_migrations
 
-    run_migrations(load_settings(data_dir=data_dir), down=down, check=check)
+    run_migrations(load_settings(data_dir=data_dir), down=down, check=check, yes=yes)
 
 
 @app.command()

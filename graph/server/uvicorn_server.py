@@ -10,11 +10,13 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from db.settings import Settings
 from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from graph.server.tracing import Traces
 from graph.transport.gateway import Shutdown
 from graph.transport.proxies import TrustedProxies
 
@@ -46,12 +48,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def create_server(app: Starlette, settings: Settings) -> Server:
+def create_server(app: Starlette, settings: Settings, traces: Traces | None = None) -> Server:
     """A server for an application of `graph.app`."""
-    return Server(create_config(app, settings), app.state.shutdown)
+    served = traces.requests(app) if traces else app
+    return Server(create_config(served, settings), app.state.shutdown)
 
 
-def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+def create_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     trusts_proxies = bool(settings.trusted_proxies) and not settings.development
     proxies = TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else None
     connections = ConnectionsByAddress(

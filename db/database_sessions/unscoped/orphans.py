@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.database_sessions.rows import CloseReason, HeldState, SessionBackend
-from db.kit.process_locks import IS_HELD
+from db.kit.live_processes import IS_LIVE
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
@@ -22,16 +22,10 @@ _CLOSED = """state = 'CLOSED', closed_at = clock_timestamp(), transaction_starte
     statement_count = 0, warning = NULL, expires_at = NULL, revision = revision + 1"""
 _BACKEND = "id, owner_id, connection_id, name, backend_pid, backend_started_at, close_reason"
 
-_MARK_MISSING = compile_change(
-    text(f"""UPDATE database_sessions
-        SET process_missed_at = CASE WHEN {IS_HELD} THEN NULL ELSE clock_timestamp() END
-        WHERE closed_at IS NULL AND {IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
-)
 _CLOSE_LOST = compile_change(
-    text(f"""UPDATE database_sessions SET close_reason = :reason, {_CLOSED}
-        WHERE closed_at IS NULL AND process_missed_at < clock_timestamp() - :grace ::interval
-          AND NOT {IS_HELD}
-        RETURNING {_BACKEND}""")  # noqa: S608
+    text(f"""UPDATE database_sessions AS held SET close_reason = :reason, {_CLOSED}
+        WHERE closed_at IS NULL AND NOT {IS_LIVE}
+        RETURNING {_BACKEND}""")  # noqa: S608 - constants of this module
 )
 _CLOSE_OVERDUE = compile_change(
     text(f"""UPDATE database_sessions
@@ -57,14 +51,9 @@ _HELD = compile_statement(
 )
 
 
-async def mark_missing_holders(session: Session) -> None:
-    """Records since when processes with sessions lack their lock; clears it if they have it."""
-    await session.rows(_MARK_MISSING)
-
-
-async def close_lost(session: Session, *, grace: timedelta) -> Sequence[SessionBackend]:
-    """Closes the sessions of processes that have lacked their lock for `grace`."""
-    found = await session.rows(_CLOSE_LOST, reason=CloseReason.LOST, grace=grace)
+async def close_lost(session: Session) -> Sequence[SessionBackend]:
+    """Closes the sessions of processes that are not alive."""
+    found = await session.rows(_CLOSE_LOST, reason=CloseReason.LOST)
     return [SessionBackend(*row) for row in found]
 
 

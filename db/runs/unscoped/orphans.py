@@ -1,4 +1,4 @@
-"""Runs of processes that died. A live process holds an advisory lock under its number."""
+"""Runs of processes that died, and runs that their process did not end in time."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,13 +9,13 @@ import msgspec
 from sqlalchemy import text
 
 from db.kit.base import sql_list
-from db.kit.process_locks import IS_HELD
+from db.kit.live_processes import IS_LIVE
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
 
-ORPHAN_GRACE = timedelta(seconds=10)
-"""Grace period without the lock: after a restart of the database every process lacks it."""
+OVERDUE_GRACE = timedelta(seconds=5)
+"""A process ends a run at most two seconds after its timeout; another one after this time."""
 
 SERVER_STOPPED = Failure(
     message="The server that executed this statement has stopped; the outcome is unknown.",
@@ -27,28 +27,36 @@ NEVER_STARTED = Failure(
     hint="Run it again: nothing was sent to the database.",
 )
 
+OVERDUE = Failure(
+    message="The statement exceeded its timeout, and the server that executed it did not end it.",
+    sqlstate="57014",
+    severity="ERROR",
+    hint="Check what the statement changed before you run it again: another server ended it.",
+)
+
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
-_MARK_MISSING = compile_change(
-    text(f"""UPDATE query_runs
-        SET process_missed_at = CASE WHEN {IS_HELD} THEN NULL ELSE clock_timestamp() END
-        WHERE {_IS_ACTIVE} AND {IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
-)
+_ORPHAN = "id, owner_id, connection_id, backend_pid, backend_started_at"
+_ENDED = """finished_at = clock_timestamp(), expires_at = now() + :keep ::interval,
+    revision = revision + 1"""
+
 _INTERRUPT_ORPHANS = compile_change(
+    text(f"""UPDATE query_runs AS held
+        SET state = :state, error = CASE state WHEN 'QUEUED' THEN :unsent ELSE :error END, {_ENDED}
+        WHERE {_IS_ACTIVE} AND NOT {IS_LIVE}
+        RETURNING {_ORPHAN}""")  # noqa: S608 - constants of this module
+)
+_END_OVERDUE = compile_change(
     text(f"""UPDATE query_runs
-        SET state = :state, error = CASE state WHEN 'QUEUED' THEN :unsent ELSE :error END,
-            finished_at = clock_timestamp(),
-            expires_at = now() + :keep ::interval, revision = revision + 1
-        WHERE {_IS_ACTIVE} AND process_missed_at < clock_timestamp() - :grace ::interval
-          AND NOT {IS_HELD}
-        RETURNING id, owner_id, connection_id, backend_pid, backend_started_at""")  # noqa: S608
+        SET state = :state, error = :error, connection_usable = false, {_ENDED}
+        WHERE state = 'RUNNING'
+          AND started_at + timeout_ms * interval '1 ms' < clock_timestamp() - :grace ::interval
+        RETURNING {_ORPHAN}""")  # noqa: S608 - constants of this module
 )
 _INTERRUPT_QUEUED = compile_change(
-    text("""UPDATE query_runs
-        SET state = :state, error = :error, finished_at = clock_timestamp(),
-            expires_at = now() + :keep ::interval, revision = revision + 1
+    text(f"""UPDATE query_runs SET state = :state, error = :error, {_ENDED}
         WHERE state = 'QUEUED' AND process = :process
-        RETURNING id, owner_id, connection_id, backend_pid, backend_started_at""")
+        RETURNING {_ORPHAN}""")  # noqa: S608 - constants of this module
 )
 _CANCEL_STATES = compile_statement(
     text("""SELECT id, state, cancel_requested_at IS NOT NULL FROM query_runs
@@ -56,22 +64,23 @@ _CANCEL_STATES = compile_statement(
 )
 
 
-async def mark_missing_processes(session: Session) -> None:
-    """Records since when processes with active runs lack their lock; clears it if they have it."""
-    await session.rows(_MARK_MISSING)
-
-
-async def interrupt_orphans(
-    session: Session, *, keep: timedelta, grace: timedelta = ORPHAN_GRACE
-) -> Sequence[OrphanRow]:
-    """Ends the active runs of processes that have lacked their lock for `grace`."""
+async def interrupt_orphans(session: Session, *, keep: timedelta) -> Sequence[OrphanRow]:
+    """Ends the active runs of processes that are not alive."""
     found = await session.rows(
         _INTERRUPT_ORPHANS,
         state=RunState.INTERRUPTED,
         error=msgspec.json.encode(SERVER_STOPPED).decode(),
         unsent=msgspec.json.encode(NEVER_STARTED).decode(),
         keep=keep,
-        grace=grace,
+    )
+    return [OrphanRow(*row) for row in found]
+
+
+async def end_overdue(session: Session, *, keep: timedelta) -> Sequence[OrphanRow]:
+    """Ends the runs of all processes whose timeout was OVERDUE_GRACE ago."""
+    packed = msgspec.json.encode(OVERDUE).decode()
+    found = await session.rows(
+        _END_OVERDUE, state=RunState.TIMED_OUT, error=packed, keep=keep, grace=OVERDUE_GRACE
     )
     return [OrphanRow(*row) for row in found]
 

@@ -33,7 +33,12 @@ log = logging.getLogger(__name__)
 OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
 OpenBatch: TypeAlias = "Callable[[RunRow], Batch | None]"
 AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
+Execution: TypeAlias = Coroutine[Any, Any, RunRow | None]
+WrapExecution: TypeAlias = Callable[[RunRow, Execution], Execution]
 T = TypeVar("T")
+
+wrappers: list[WrapExecution] = []
+"""Wrap the execution of each run of this process, for traces (decision 0062)."""
 
 INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
@@ -114,7 +119,10 @@ class RunExecutor:
         self.running[run.id] = execution
         self._ends[run.owner_id, run.id] = asyncio.get_running_loop().create_future()
         plan = _Plan(run, execution, spool, limits, commit_with, on_end)
-        return self._in_background(self._execute(plan), name="runs: run")
+        execute = self._execute(plan)
+        for wrap in wrappers:
+            execute = wrap(run, execute)
+        return self._in_background(execute, name="runs: run")
 
     async def wait_until_finished(
         self, owner: OwnerId, run_id: UUID, *, within_s: float

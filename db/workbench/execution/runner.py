@@ -12,6 +12,7 @@ from db.events import EventBus, Subscription
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
+from db.replicas import Heartbeat
 from db.runs import (
     ACTIVE,
     CancelOutcome,
@@ -68,12 +69,12 @@ class Runner:
         events: EventBus,
         results: ResultStore,
         lender: "Lender",
-        process: int,
+        heartbeat: Heartbeat,
         openers: RunOpeners,
         limits: RunLimits = RunLimits(),  # noqa: B008 - immutable
         after_run: AfterRun | None = None,
     ) -> None:
-        """`process` is the number of this process's liveness lock.
+        """`heartbeat` has the number of this process.
 
         `after_run` is awaited after each statement, before its end is recorded.
         """
@@ -92,7 +93,8 @@ class Runner:
             openers=openers,
             after_run=after_run,
         )
-        self._process = process
+        self.heartbeat = heartbeat
+        heartbeat.on_fenced(self._stop_all)
         self._scheduler = RunScheduler(
             self._start_next,
             self._has_queued,
@@ -106,7 +108,7 @@ class Runner:
             self._scheduler,
             lender,
             lambda: self._limits,
-            process=process,
+            heartbeat=heartbeat,
             signals=self.signals,
         )
         self._closing = False
@@ -142,7 +144,7 @@ class Runner:
 
     @property
     def process(self) -> int:
-        return self._process
+        return self.heartbeat.process
 
     async def execute(self, use: "ConnectionUse", commit_with: CommitWith) -> RunRow:
         """Executes a started run to its end, on a connection that the caller holds."""
@@ -217,7 +219,7 @@ class Runner:
         try:
             run = await self._database.write(
                 lambda session: RunQueue(session, owner).claim_next(
-                    process=self._process, max_running=self._limits.max_running
+                    process=self.process, max_running=self._limits.max_running
                 )
             )
         except HowdahError as error:
@@ -231,9 +233,14 @@ class Runner:
     async def _has_queued(self, owner: OwnerId) -> bool:
         try:
             async with self._database.read() as session:
-                return await RunQueue(session, owner).has_queued(process=self._process)
+                return await RunQueue(session, owner).has_queued(process=self.process)
         except HowdahError:
             return True
+
+    def _stop_all(self) -> None:
+        """The number of this process is dead: another one has written the ends of its runs."""
+        for run_id in self._executor.running:
+            self._executor.stop(run_id, RunState.INTERRUPTED)
 
     def _after_run(self, owner: OwnerId) -> None:
         self._scheduler.free_slot(owner)
@@ -304,7 +311,7 @@ class Runner:
             return await Runs(session, owner).require(run_id)
 
     async def _interrupt_queued(self) -> None:
-        process, keep = self._process, self._limits.retention
+        process, keep = self.process, self._limits.retention
         interrupted = await self._database.write(
             lambda session: interrupt_queued(session, process=process, keep=keep)
         )

@@ -17,6 +17,7 @@ from db.kit.idempotency import Idempotency, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
+from db.replicas import Heartbeat
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
 from db.waiting import Backoff, ShieldedTasks, cancel_all, retry
 from db.workbench.execution.live_status import publish_change
@@ -77,7 +78,7 @@ class Submissions:
         lender: "Lender",
         limits: Callable[[], RunLimits],
         *,
-        process: int,
+        heartbeat: Heartbeat,
         signals: SessionSignals,
     ) -> None:
         self._database = database
@@ -86,7 +87,7 @@ class Submissions:
         self._scheduler = scheduler
         self._lender = lender
         self._limits = limits
-        self._process = process
+        self._heartbeat = heartbeat
         self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
         self._submitting = ShieldedTasks()
@@ -214,7 +215,7 @@ class Submissions:
         run = await queue.accept(
             draft.id,
             new,
-            process=self._process,
+            process=self._heartbeat.process,
             has_slot=draft.has_slot,
             backend=backend,
             max_running=limits.max_running,

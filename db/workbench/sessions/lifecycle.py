@@ -8,7 +8,7 @@ from db.events import EventBus
 from db.postgres.engine import Database
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.runner import Runner
-from db.workbench.sessions.maintenance import RESCUE_INTERVAL_S, SessionRescue, session_maintenance
+from db.workbench.sessions.maintenance import TAKEOVER_INTERVAL_S, Takeover, session_maintenance
 from db.workbench.sessions.open_request import SessionLimits
 from db.workbench.sessions.service import DatabaseSessionsService
 from db.workbench.sessions.work import WorkSource
@@ -24,14 +24,16 @@ async def open_sessions(
     limits: SessionLimits,
     grace_s: float,
     sources: Sequence[WorkSource] = (),
-    rescue_interval_s: float = RESCUE_INTERVAL_S,
+    takeover_interval_s: float = TAKEOVER_INTERVAL_S,
 ) -> AsyncIterator[DatabaseSessionsService]:
     """When the block ends, runs get `grace_s` to finish; then their sessions are closed."""
     service = DatabaseSessionsService(
         database, events, workbench, runner, limits=limits, sources=sources
     )
-    rescue = SessionRescue(database, service)
-    async with session_maintenance(service, events, rescue, rescue_interval_s=rescue_interval_s):
+    takeover = Takeover(database, events, workbench, runner, service)
+    async with session_maintenance(
+        service, events, takeover, takeover_interval_s=takeover_interval_s
+    ):
         try:
             yield service
         finally:  # at the same time: all runs have the same grace

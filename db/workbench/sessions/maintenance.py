@@ -1,22 +1,23 @@
-"""Background tasks of the sessions: requests from other replicas, time limits, and rescue."""
+"""Background tasks of the sessions: requests of other replicas, time limits, and takeovers."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
-from db.database_sessions import (
-    SessionBackend,
-    close_lost,
-    close_overdue,
-    mark_missing_holders,
-)
+from db.database_sessions import SessionBackend, close_lost, close_overdue
 from db.events import Event, EventBus
+from db.installation import is_own
 from db.postgres.engine import Database, Session
-from db.runs.unscoped.orphans import ORPHAN_GRACE
+from db.replicas import SILENT_AFTER, Replicas
+from db.runs import OrphanRow, end_overdue, interrupt_orphans
 from db.waiting import cancel_all
+from db.workbench.connections.workbench import Workbench
+from db.workbench.drivers import load_drivers
+from db.workbench.execution.live_status import publish_change
+from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC, WORK_TOPIC
 from db.workbench.sessions.closing import record_rescue
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -26,23 +27,23 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 CHECK_TICKS = 4
 """Ticks between two checks of the connections and rows of the sessions that are held here."""
-RESCUE_INTERVAL_S = 4.0
+TAKEOVER_INTERVAL_S = 2.0
 
 
 @contextlib.asynccontextmanager
 async def session_maintenance(
     service: DatabaseSessionsService,
     events: EventBus,
-    rescue: "SessionRescue",
+    takeover: "Takeover",
     *,
-    rescue_interval_s: float = RESCUE_INTERVAL_S,
+    takeover_interval_s: float = TAKEOVER_INTERVAL_S,
 ) -> AsyncIterator[None]:
     """Runs the background tasks while the block runs."""
     work = {
         "sessions: work": _listen(events, WORK_TOPIC, service.wake),
         "sessions: closing": _listen(events, CLOSE_TOPIC, service.check),
         "sessions: limits": _tick(service),
-        "sessions: rescue": _repeat(rescue_interval_s, rescue.run),
+        "sessions: takeover": _repeat(takeover_interval_s, takeover.run),
     }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
     try:
@@ -51,36 +52,72 @@ async def session_maintenance(
         await cancel_all(tasks)
 
 
-class SessionRescue:
-    """Closes the sessions of dead processes, and those that their process did not close in time.
+class _TakenOver(NamedTuple):
+    fenced: Sequence[tuple[int, str]]
+    closed: Sequence[SessionBackend]
+    ended: Sequence[OrphanRow]
 
-    Their backends are terminated, so that a process that was only frozen goes on with none of them.
+
+class Takeover:
+    """Ends the runs and sessions of dead processes, and those that a process did not end in time.
+
+    Their backends are terminated too, so a process that was only frozen goes on with none of them.
     """
 
     def __init__(
         self,
         database: Database,
+        events: EventBus,
+        workbench: Workbench,
+        runner: Runner,
         service: DatabaseSessionsService,
-        *,
-        grace: timedelta = ORPHAN_GRACE,
     ) -> None:
         self._database = database
+        self._events = events
+        self._workbench = workbench
+        self._runner = runner
         self._service = service
-        self._grace = grace
 
     async def run(self) -> None:
-        await self._database.write(mark_missing_holders)
+        found = await self._database.transaction(self._write, reserved=True)
+        for process, host in found.fenced:
+            silent_s = SILENT_AFTER.total_seconds()
+            log.warning("process %d on %s sent nothing for %d s: dead", process, host, silent_s)
+        for closed in found.closed:
+            log.warning(
+                "session %s was closed by another process: %s", closed.id, closed.close_reason
+            )
+        await asyncio.gather(
+            *map(self._service.end_closed, found.closed), *map(self._end_run, found.ended)
+        )
 
-        async def close(session: Session) -> Sequence[SessionBackend]:
-            found = [*await close_lost(session, grace=self._grace), *await close_overdue(session)]
-            for closed in found:
-                await record_rescue(session, closed)
-            return found
+    async def _write(self, session: Session) -> _TakenOver:
+        """One transaction: a process that wakes up either is alive, or has nothing left to write.
 
-        closed = await self._database.transaction(close)
+        Sessions before runs, as in all transactions that lock both. What another installation
+        executes is not touched, also if its rows were restored into this database meanwhile.
+        """
+        installation_id = self._runner.heartbeat.installation_id
+        if installation_id is not None and not await is_own(session, installation_id):
+            return _TakenOver((), (), ())
+        fenced = await Replicas(session).fence_silent(self._runner.process)
+        closed = [*await close_lost(session), *await close_overdue(session)]
         for one in closed:
-            log.warning("session %s was closed by another process: %s", one.id, one.close_reason)
-        await asyncio.gather(*map(self._service.end_closed, closed))
+            await record_rescue(session, one)
+        keep = self._runner.limits.retention
+        ended = [
+            *await interrupt_orphans(session, keep=keep),
+            *await end_overdue(session, keep=keep),
+        ]
+        return _TakenOver(fenced, closed, ended)
+
+    async def _end_run(self, orphan: OrphanRow) -> None:
+        log.warning("run %s was ended, because its process is dead or hangs", orphan.id)
+        await publish_change(self._events, orphan.owner_id, orphan.id)
+        await load_drivers()
+        from db.workbench.sessions.rescue import end_backend
+
+        await end_backend(self._workbench, f"run {orphan.id}", orphan)
 
 
 async def _listen(
@@ -122,4 +159,4 @@ async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None
         try:
             await work()
         except Exception:  # any error: the next round may succeed
-            log.exception("the rescue of sessions failed, will retry")
+            log.exception("cannot take over the work of dead processes, will retry")

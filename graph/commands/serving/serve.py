@@ -15,14 +15,15 @@ from graph.schema import schema
 from graph.server.listening import address_of, listen
 from graph.server.logs import logging_to
 from graph.server.signals import Stop, run
+from graph.server.tracing import Traces, tracing
 from graph.server.uvicorn_server import create_server
 
 
 def serve_until_stopped(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     refuse_root(settings)
-    with logging_to(settings):
-        run(lambda stop: _serve(settings, stop))
+    with logging_to(settings), tracing() as traces:
+        run(lambda stop: _serve(settings, stop, traces))
 
 
 def refuse_root(settings: Settings) -> None:
@@ -35,9 +36,9 @@ def refuse_root(settings: Settings) -> None:
     )
 
 
-async def _serve(settings: Settings, stop: Stop) -> None:
+async def _serve(settings: Settings, stop: Stop, traces: Traces | None) -> None:
     async with open_server(settings) as (services, listener):
-        await serve_requests(services, listener, stop)
+        await serve_requests(services, listener, stop, traces=traces)
 
 
 @contextlib.asynccontextmanager
@@ -62,7 +63,12 @@ async def open_server(
 
 
 async def serve_requests(
-    services: Services, listener: socket.socket, stop: Stop, *, worker: bool = False
+    services: Services,
+    listener: socket.socket,
+    stop: Stop,
+    *,
+    worker: bool = False,
+    traces: Traces | None = None,
 ) -> None:
     """Serve requests on a listening socket until `stop` is asked."""
     settings = services.settings
@@ -72,8 +78,9 @@ async def serve_requests(
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
         worker=worker,
+        traces=traces,
     )
-    server = create_server(app, settings)
+    server = create_server(app, settings, traces)
 
     def leave() -> None:
         server.should_exit = True

@@ -25,6 +25,7 @@ from graph.commands.serving.serve import open_server, refuse_root, serve_request
 from graph.server.logs import logging_to
 from graph.server.metrics import share_metrics
 from graph.server.signals import Stop, run
+from graph.server.tracing import Traces, tracing
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ async def _send_findings(services: Services, worker: asyncio.StreamWriter) -> No
         await asyncio.sleep(FINDINGS_INTERVAL_S)
 
 
-async def _work(task: WorkerTask, stop: Stop) -> None:
+async def _work(task: WorkerTask, stop: Stop, traces: Traces | None) -> None:
     parent = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
@@ -131,7 +132,7 @@ async def _work(task: WorkerTask, stop: Stop) -> None:
     async with open_services(task.settings, shared=shared) as services:
         following = asyncio.create_task(_follow_parent(parent, findings, stop))
         try:
-            await serve_requests(services, listener, stop, worker=True)
+            await serve_requests(services, listener, stop, worker=True, traces=traces)
         finally:
             following.cancel()
 
@@ -149,8 +150,8 @@ def main() -> None:
         line = parent.readline()
     task = msgspec.json.decode(line, type=WorkerTask, dec_hook=lambda kind, text: kind(text))
     share_metrics(task.metrics_folder, task.number)
-    with logging_to(task.settings):
-        run(lambda stop: _work(task, stop))
+    with logging_to(task.settings), tracing() as traces:
+        run(lambda stop: _work(task, stop, traces))
 
 
 if __name__ == "__main__":

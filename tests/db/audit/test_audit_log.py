@@ -17,7 +17,7 @@ from db.kit.audit import Actor, AuditKind, acting, record, recording_outcome
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
-from db.runs import NewRun, RunQueue, interrupt_orphans, interrupt_queued, mark_missing_processes
+from db.runs import NewRun, RunQueue, interrupt_orphans, interrupt_queued
 from db.users import Users
 from tests.fixtures.people import add_person
 
@@ -133,12 +133,11 @@ async def queue(database: Database, owner: OwnerId, process: int) -> None:
 
 
 async def test_run_that_no_process_ends_is_recorded(database: Database, owner: OwnerId) -> None:
-    keep, grace = timedelta(days=1), timedelta(0)
+    keep = timedelta(days=1)
     await queue(database, owner, process=1)
     await database.write(lambda session: interrupt_queued(session, process=1, keep=keep))
     await queue(database, owner, process=2)
-    await database.write(mark_missing_processes)
-    await database.write(lambda session: interrupt_orphans(session, keep=keep, grace=grace))
+    await database.write(lambda session: interrupt_orphans(session, keep=keep))
     found = await events(database, kinds=("QUERY_RUN",))
     assert len(found) == 2
     for event in found:

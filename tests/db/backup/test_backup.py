@@ -287,3 +287,81 @@ async def test_database_has_no_sequences(committed: Database) -> None:
     """Ids are made by us; a sequence would have to be restored too."""
     async with committed.read() as session:
         assert await session.rows(compile_statement(text("SELECT * FROM pg_sequences"))) == []
+
+
+ACTIVE = {
+    "query_runs": """INSERT INTO query_runs (id, owner_id, statement, parameters, read_only,
+            timeout_ms, max_rows, max_bytes, process, state)
+        SELECT gen_random_uuid(), id, 'SELECT 1', '[]', false, 1, 1, 1, 1, state
+        FROM users, unnest(ARRAY['QUEUED', 'RUNNING']) AS state""",
+    "script_runs": """INSERT INTO script_runs (id, owner_id, owns_session, script, statement_count,
+            on_error, transaction, read_only, timeout_ms, max_rows, max_bytes, actor)
+        SELECT gen_random_uuid(), id, true, 'SELECT 1', 1, 'STOP', 'EACH', false, 1, 1, 1, '{}'
+        FROM users""",
+    "database_sessions": """INSERT INTO database_sessions (id, owner_id, name, autocommit,
+            read_only, idle_timeout_ms, transaction_timeout_ms, process)
+        SELECT gen_random_uuid(), id, 's', true, false, 1, 1, 1 FROM users""",
+}
+
+RECORD = """INSERT INTO installation (id, made_at, database_oid, database_name)
+    VALUES (gen_random_uuid(), now(), 1, 'other')"""
+
+
+@pytest.mark.parametrize("revision", ["0005", "0015", "head"])
+async def test_restore_ends_what_was_active(
+    folder: ObjectStore,
+    filled_url: str,
+    target_url: str,
+    tmp_path: Path,
+    revision: str,
+) -> None:
+    """A restored database is another installation: it never acts on the runs of the original."""
+    for sql in ACTIVE.values():
+        await rows(filled_url, sql)
+    if revision != "head":
+        await migrations.downgrade(filled_url, revision)
+    await rows(target_url, RECORD)
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
+    assert await rows(target_url, "SELECT id FROM installation") == []
+    states = "SELECT state, expires_at > now() + interval '29 days' FROM {}"
+    assert await rows(target_url, states.format("query_runs")) == [("INTERRUPTED", True)] * 4
+    if revision != "0005":
+        assert await rows(target_url, states.format("script_runs")) == [("INTERRUPTED", True)] * 2
+        closed = "SELECT state, close_reason FROM database_sessions"
+        assert await rows(target_url, closed) == [("CLOSED", "SERVER_STOPPED")] * 2
+    active = "SELECT 1 FROM query_runs WHERE state IN ('QUEUED', 'RUNNING')"
+    assert len(await rows(filled_url, active)) == 4
+
+
+async def test_restore_makes_all_indexes_and_keys_again(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    """Also an index of the operator's own. A load into tables with indexes takes far longer."""
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
+    await rows(target_url, "CREATE UNIQUE INDEX own ON tasks (lower(title), id) WHERE completed")
+    definitions = """SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION ALL SELECT conrelid::regclass || conname || pg_get_constraintdef(oid)
+            || convalidated FROM pg_constraint ORDER BY 1"""
+    before = await rows(target_url, definitions)
+    log = await watch_drops(target_url)
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
+    assert await rows(target_url, definitions) == before
+    assert {"own", "ix_tasks_search"} <= {name for (name,) in await rows(target_url, log)}
+
+
+async def watch_drops(url: str) -> str:
+    """Records the names of the indexes that are dropped; returns the query that reads them."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        """
+        CREATE SCHEMA watch;
+        CREATE TABLE watch.dropped (name text);
+        CREATE FUNCTION watch.note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO watch.dropped SELECT object_name FROM pg_event_trigger_dropped_objects()
+            WHERE object_type = 'index'; END $$;
+        CREATE EVENT TRIGGER noted ON sql_drop EXECUTE FUNCTION watch.note()
+        """
+    )
+    await connection.close()
+    return "SELECT name FROM watch.dropped"

@@ -4,7 +4,7 @@ import sys
 import asyncpg
 from sqlalchemy import text
 
-from db.postgres import migrations
+from db.postgres import downgrades, migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.statements import compile_statement
 
@@ -72,3 +72,22 @@ async def test_empty_database_is_not_current(empty_url: str) -> None:
     async with database.read() as session:
         assert not await migrations.is_current(session)
     await database.close()
+
+
+async def test_downgrade_drops_what_find_losses_names(committed_url: str) -> None:
+    """Each column and table that a downgrade to the first revision drops is named before."""
+    columns = """SELECT c.table_name || '.' || c.column_name FROM information_schema.columns c
+        WHERE table_schema = 'public'"""
+    connection = await asyncpg.connect(committed_url)
+    before = {row[0] for row in await connection.fetch(columns)}
+    dropped = downgrades.dropped_by(migrations.head(), "0001")
+    await migrations.downgrade(committed_url, "0001")
+    gone = before - {row[0] for row in await connection.fetch(columns)}
+    await connection.close()
+    named = {
+        name
+        for name in gone
+        if name.partition(".")[0] in dropped.tables or tuple(name.split(".")) in dropped.columns
+    }
+    assert gone == named
+    assert len(dropped.tables) > 10

@@ -1,100 +1,31 @@
 """PgBouncer in transaction mode: several processes share fewer server connections."""
 
 import asyncio
-import contextlib
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
+from db.postgres.pooling import NO_DIRECT_URL, check_direct_url
+from db.postgres.urls import parse_url
+from tests.fixtures.network import Link
 from tests.fixtures.notes import CREATE, others, read, terminate_all
-from tests.fixtures.patience import patience
+from tests.fixtures.pgbouncer import (
+    PGBOUNCER,
+    SERVER_CONNECTIONS,
+    has_prepared_statements,
+    pgbouncer,
+)
 from tests.fixtures.pooler_client import CHANGES
-from tests.fixtures.targets import free_port
 
-# Debian keeps it where ordinary users do not look.
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROCESSES = 3
-SERVER_CONNECTIONS = 2
 ROOT = Path(__file__).parents[3]
 
-CONFIGURATION = """
-[databases]
-{name} = host={server.hostname} port={server.port} user={server.username} password={server.password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = {connections}
-{more}
-"""
-
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
-
-
-def has_prepared_statements() -> bool:
-    """PgBouncer renames prepared statements itself since 1.21."""
-    if PGBOUNCER is None:
-        return False
-    said = subprocess.run([PGBOUNCER, "--version"], check=True, capture_output=True, text=True)  # noqa: S603 - found above
-    found = re.search(r"(\d+)\.(\d+)", said.stdout)
-    return found is not None and (int(found[1]), int(found[2])) >= (1, 21)
-
-
-async def listens(port: int) -> None:
-    async with patience():
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def pgbouncer(url: str, more: str) -> AsyncIterator[str]:
-    """The URL of the same database through PgBouncer, which refuses to run as root."""
-    assert PGBOUNCER is not None
-    port = free_port()
-    server = urlsplit(url)
-    name = server.path[1:]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "pgbouncer.ini")
-        file.write_text(
-            CONFIGURATION.format(
-                name=name, server=server, port=port, connections=SERVER_CONNECTIONS, more=more
-            )
-        )
-        is_root = os.getuid() == 0
-        if is_root:
-            for path in (folder, file):
-                shutil.chown(path, "nobody")
-        process = await asyncio.create_subprocess_exec(
-            *(PGBOUNCER, file),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            user="nobody" if is_root else None,
-            group="nogroup" if is_root else None,
-            extra_groups=[] if is_root else None,
-        )
-        await listens(port)
-        try:
-            yield f"postgresql://anyone@127.0.0.1:{port}/{name}?sslmode=disable&pgbouncer=true"
-        finally:
-            process.kill()
-            await process.wait()
 
 
 @pytest.fixture
@@ -153,3 +84,46 @@ async def test_pooler_survives_closed_server_connection(
     await terminate_all(observer)
     assert await asyncio.gather(*(read(database, n) for n in range(8))) == list(range(8))
     await database.close()
+
+
+async def is_pooled(url: str, direct_url: str | None = None) -> bool:
+    """Also runs statements, more than there are connections."""
+    database = await open_database(url, direct_url=direct_url, pool_size=4)
+    try:
+        assert await asyncio.gather(*(read(database, n) for n in range(8))) == list(range(8))
+        return database.is_pooled
+    finally:
+        await database.close()
+
+
+async def test_pooler_in_session_mode_and_direct_connection_are_not_pooled(
+    committed_url: str,
+) -> None:
+    assert not await is_pooled(committed_url)
+    async with pgbouncer(committed_url, mode="session", connections=20) as url:
+        assert not await is_pooled(url)
+
+
+@pytest.mark.parametrize("connections", [1, 20])
+async def test_pooler_is_found_by_its_behaviour(committed_url: str, connections: int) -> None:
+    async with pgbouncer(committed_url, connections=connections) as url:
+        assert await is_pooled(url)
+
+
+async def test_url_that_differs_from_the_direct_one_is_pooled(committed_url: str) -> None:
+    server = parse_url(committed_url)
+    async with Link.opened(server.host, server.port) as link:
+        url = committed_url.replace(server.place, f"127.0.0.1:{link.port}")
+        assert await is_pooled(url, committed_url)
+        assert not await is_pooled(f"{url}?pgbouncer=false", committed_url)
+
+
+async def test_direct_url_through_a_pooler_is_reported(
+    committed_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pgbouncer(committed_url) as url:
+        assert await check_direct_url(url, committed_url) == committed_url
+        assert caplog.messages == []
+        for direct_url in (url, url.replace("127.0.0.1", "localhost")):
+            assert parse_url(await check_direct_url(url, direct_url)).pooled
+    assert caplog.messages == [NO_DIRECT_URL, NO_DIRECT_URL]

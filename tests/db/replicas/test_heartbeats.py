@@ -31,7 +31,8 @@ async def beat(database: Database, process: int) -> bool:
 
 
 async def fence(database: Database, judge: int) -> list[int]:
-    return list(await database.write(lambda session: Replicas(session).fence_silent(judge)))
+    found = await database.write(lambda session: Replicas(session).fence_silent(judge))
+    return [process for process, _ in found]
 
 
 async def live(database: Database) -> list[int]:

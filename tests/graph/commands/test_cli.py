@@ -1,10 +1,12 @@
 import asyncio
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
 import pytest
 
 from db.version import __version__
@@ -124,16 +126,42 @@ async def test_migrate_goes_up_and_down_and_checks(committed_url: str) -> None:
         return await howdah("migrate", *arguments, HOWDAH_DATABASE_URL=committed_url)
 
     assert (await migrate("--check")).code == 0
-    assert (await migrate("--down", "0001")).code == 0
+    assert (await migrate("--down", "0001", "--yes")).code == 0
     unfinished = await migrate("--check")
     assert unfinished.code == 1
     assert "howdah migrate" in unfinished.errors
     assert "is now at" in (await migrate()).output
     assert "was already at" in (await migrate()).output
     assert (await migrate("--down", "0001", "--check")).code == 1
+    assert (await migrate("--yes")).code == 1
     unknown = await migrate("--down", "0815")
     assert unknown.code == 1
     assert "0001" in unknown.errors
+
+
+async def test_downgrade_says_what_it_deletes_and_needs_yes(committed_url: str) -> None:
+    async def down(*arguments: str) -> Ended:
+        return await howdah("migrate", "--down", *arguments, HOWDAH_DATABASE_URL=committed_url)
+
+    connection = await asyncpg.connect(committed_url)
+    await connection.execute(
+        """INSERT INTO users (id, email, name, suspended_at)
+        SELECT gen_random_uuid(), n || '@example.com', n, CASE WHEN n = 1 THEN now() END
+        FROM generate_series(1, 3) AS n"""
+    )
+    refused = await down("base")
+    assert refused.code == 1
+    assert re.search(r"^  users +3 rows$", refused.output, re.MULTILINE)
+    assert "Nothing was changed." in refused.errors
+    assert await connection.fetchval("SELECT count(*) FROM users") == 3
+    to_first = await down("0001")
+    assert (to_first.code, "rows" in to_first.output) == (1, False)
+    assert re.search(r"^  users.suspended_at +1 values$", to_first.output, re.MULTILINE)
+    done = await down("base", "--yes")
+    assert (done.code, done.errors) == (0, "")
+    assert re.search(r"^  users +3 rows$", done.output, re.MULTILINE)
+    assert not await connection.fetchval("SELECT to_regclass('users') IS NOT NULL")
+    await connection.close()
 
 
 async def test_version_is_printed() -> None:

@@ -26,6 +26,7 @@ DEFERRED = {
     "keyring": "the first secret in a keychain",
     "nats": "events over NATS",
     "obstore": "the first object",
+    "opentelemetry": "traces",
     "psycopg": "the first connection to a user's database",
     "redis": "events over Redis",
     "rich": "howdah doctor",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -32,6 +33,15 @@ class Replica:
         assert server is not None
         await server.kill("server")
         await self._stack.aclose()
+
+    def freeze(self) -> None:
+        """With SIGSTOP."""
+        assert self.server is not None
+        self.server.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.server is not None
+        self.server.signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """With SIGTERM."""

@@ -5,8 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from db.kit.base import OwnerId
-from db.runs import OrphanRow
-from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.libpq import Connection
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 
 END_S = 0.5
@@ -30,12 +29,3 @@ class Lender(Protocol):
         self, owner: OwnerId, connection_id: UUID
     ) -> AbstractAsyncContextManager[Connection]:
         """A short-lived connection outside the pool, available even when the pool is exhausted."""
-
-
-async def end_backend(lender: Lender, orphan: OrphanRow) -> None:
-    """Terminates the backend that still runs the statement of a process that died, if any."""
-    if orphan.connection_id is None or orphan.backend_pid is None:
-        return
-    async with lender.side_connection(orphan.owner_id, orphan.connection_id) as connection:
-        with abort_after(connection, END_S):
-            await connection.execute(TERMINATE, (orphan.backend_pid, orphan.backend_started_at))

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -17,12 +16,13 @@ from db.kit.base import OwnerId
 from db.objects.store import open_objects
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
-from db.runs import Liveness, RunState
+from db.replicas import Heartbeat
+from db.runs import RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.execution.maintenance import OrphanCleanup, maintenance
+from db.workbench.execution.maintenance import maintenance
 from tests.fixtures.patience import patience
-from tests.fixtures.runs import Desk, RunServer, serve_runs
+from tests.fixtures.runs import Desk, RunServer, serve_runs, takeover_by
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver
 
@@ -30,14 +30,8 @@ _FORGET = compile_change(text("UPDATE query_runs SET process = 0 WHERE id = :id"
 
 
 async def forget_process(session: Session, run_id: UUID) -> None:
-    """Simulates a dead process: no session holds the lock of its number."""
+    """Simulates a dead process: there is none of this number."""
     await session.rows(_FORGET, id=run_id)
-
-
-def orphan_cleanup(server: RunServer, **options: timedelta) -> OrphanCleanup:
-    return OrphanCleanup(
-        server.database, server.events, server.workbench, keep=timedelta(days=30), **options
-    )
 
 
 OpenReplica: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[RunServer]]
@@ -61,14 +55,12 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
                     events=events,
                 )
             )
-            live = await stack.enter_async_context(Liveness.opened(committed_url))
+            live = await stack.enter_async_context(Heartbeat.opened(committed))
             objects = open_objects(None, data_dir=tmp_path)
             server = await stack.enter_async_context(
-                serve_runs(committed, events, objects, workbench, process=live.process, **limits)
+                serve_runs(committed, events, objects, workbench, process=live, **limits)
             )
-            await stack.enter_async_context(
-                maintenance(server.runner, events, orphan_cleanup(server), cleanup_interval_s=3_600)
-            )
+            await stack.enter_async_context(maintenance(server.runner, events))
             yield server
 
     return opened
@@ -125,18 +117,17 @@ async def test_rows_are_readable_from_any_replica(
         assert await sit(other).rows(run) == [[1], [2], [3]]
 
 
-async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
+async def test_takeover_interrupts_run_and_terminates_backend(
     replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
-    """The first replica loses its lock, as if it were killed, and cannot write."""
+    """The first replica loses its number, as if it were killed, and cannot write."""
     async with replica() as survivor, replica() as dead:
         kept = await sit(survivor).start("SELECT pg_sleep(61)")
         lost = await sit(dead).start("SELECT pg_sleep(62)")
         await sit(survivor).until_backend(kept)
         pid = await sit(dead).until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        rescue = orphan_cleanup(survivor, grace=timedelta(0))
-        await rescue.run()
+        await takeover_by(survivor).run()
         over = await sit(survivor).end_of(lost)
         assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
@@ -145,7 +136,7 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
         await sit(survivor).until_gone(pid)
 
 
-async def test_orphan_cleanup_terminates_backend_of_typed_password(
+async def test_takeover_terminates_backend_of_typed_password(
     replica: OpenReplica,
     sit: Callable[[RunServer], Desk],
     committed: Database,
@@ -162,13 +153,13 @@ async def test_orphan_cleanup_terminates_backend_of_typed_password(
         lost = await desk.start("SELECT pg_sleep(62)")
         pid = await desk.until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        await takeover_by(survivor).run()
         assert (await sit(survivor).end_of(lost)).state == RunState.INTERRUPTED
         await sit(survivor).until_gone(pid)
         assert "was not terminated" not in caplog.text
 
 
-async def test_orphan_cleanup_terminates_backend_recorded_with_the_run(
+async def test_takeover_terminates_backend_recorded_with_the_run(
     replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     """The run uses a connection that was idle: its backend is known before the run is accepted."""
@@ -180,7 +171,7 @@ async def test_orphan_cleanup_terminates_backend_recorded_with_the_run(
         assert await sit(dead).backend(lost) is not None
         pid = await sit(dead).until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        await takeover_by(survivor).run()
         assert (await sit(survivor).end_of(lost)).state == RunState.INTERRUPTED
         await sit(survivor).until_gone(pid)
 
@@ -198,32 +189,28 @@ async def test_changed_connection_is_not_used_from_the_pool(
         assert await desk.rows(await desk.run("SELECT current_database()")) == [["template1"]]
 
 
-async def test_orphan_cleanup_reports_queued_run_as_not_started(
+async def test_takeover_reports_queued_run_as_not_started(
     replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica(max_running=1) as dead:
         await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
         queued = await sit(dead).start("SELECT 1")
         await committed.write(lambda session: forget_process(session, queued.id))
-        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        await takeover_by(survivor).run()
         over = await sit(survivor).end_of(queued)
         assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
         assert "before it began" in over.parsed_error.message
 
 
-async def test_orphan_cleanup_spares_live_process(
+async def test_takeover_spares_live_process(
     replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica() as other:
         run = await sit(other).start("SELECT pg_sleep(60)")
         await sit(other).until_backend(run)
-        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        await takeover_by(survivor).run()
         assert (await sit(survivor).now(run)).state == RunState.RUNNING
-        await committed.write(lambda session: forget_process(session, run.id))
-        await orphan_cleanup(survivor).run()
-        await orphan_cleanup(survivor).run()
-        assert (await sit(survivor).now(run)).state == RunState.RUNNING  # not gone for long enough
 
 
 async def test_runner_close_interrupts_its_runs(

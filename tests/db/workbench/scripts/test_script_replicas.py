@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -25,12 +24,11 @@ from db.scripts import (
 )
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.service import ScriptsService
-from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
 from tests.fixtures.patience import patience
-from tests.fixtures.runs import Desk, RunServer, serve_scripts, serve_sessions
+from tests.fixtures.runs import Desk, RunServer, serve_scripts, serve_sessions, takeover_by
 
 __all__ = ["replica", "sit"]  # fixtures
 
@@ -130,16 +128,14 @@ async def test_queued_script_is_cancelled_before_its_turn(seat: Callable[..., An
 async def test_script_of_dead_process_is_interrupted(
     seat: Callable[..., Any], committed: Database
 ) -> None:
-    """The process loses its lock, as if it were killed; it executes nothing more."""
+    """The process loses its number, as if it were killed; it executes nothing more."""
     async with seat() as dead, seat() as survivor:
         session_id = await dead.open()
         script = await dead.start("SELECT pg_sleep(60); SELECT 2", session_id=session_id)
         run = await dead.running(script)
         queued = await survivor.start("SELECT 3", session_id=session_id)
         await committed.write(lambda session: session.rows(_FORGET, id=session_id))
-        rescue = SessionRescue(survivor.server.database, survivor.sessions, grace=timedelta(0))
-        await rescue.run()
-        await rescue.run()
+        await takeover_by(survivor.server).run()
         ended = [await survivor.end_of(one) for one in (script, queued)]
         assert [one.state for one in ended] == [ScriptState.INTERRUPTED] * 2
         assert "outcome" in (ended[0].error or "")

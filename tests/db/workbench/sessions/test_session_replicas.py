@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
 from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sessions import service
-from db.workbench.sessions.maintenance import SessionRescue
+from db.workbench.sessions.maintenance import Takeover
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
@@ -77,8 +76,11 @@ class Seat(NamedTuple):
             while await self.desk.target.administer(alive):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.02)
 
-    def rescue(self) -> SessionRescue:
-        return SessionRescue(self.server.database, self.service, grace=timedelta(0))
+    def takeover(self) -> Takeover:
+        server = self.server
+        return Takeover(
+            server.database, server.events, server.workbench, server.runner, self.service
+        )
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ async def test_session_is_used_and_closed_from_any_replica(
 async def test_session_of_dead_process_is_lost(
     seat: Callable[..., Any], committed: Database
 ) -> None:
-    """The process loses its lock, as if it were killed; it is fenced when it goes on."""
+    """The process loses its number, as if it were killed; it is fenced when it goes on."""
     async with seat() as dead, seat() as survivor:
         row = await dead.open()
         await dead.run(row.id, "BEGIN")
@@ -127,9 +129,7 @@ async def test_session_of_dead_process_is_lost(
         await dead.desk.until_backend(sleeping)
         waiting = await survivor.start(row.id, "COMMIT")
         await committed.write(lambda session: forget(session, row.id))
-        rescue = survivor.rescue()
-        await rescue.run()
-        await rescue.run()
+        await survivor.takeover().run()
         assert (await survivor.now(row.id)).close_reason == CloseReason.LOST
         await survivor.until_gone(row)
         ended = [await survivor.desk.end_of(run) for run in (sleeping, waiting)]
@@ -145,7 +145,7 @@ async def test_overdue_session_is_closed_by_another_replica(
     async with seat() as hung, seat() as other:
         row = await hung.open()
         await committed.write(lambda session: miss(session, row.id))
-        await other.rescue().run()
+        await other.takeover().run()
         assert (await other.now(row.id)).close_reason == CloseReason.IDLE_TIMEOUT
         await other.until_gone(row)
         await until_not_held(hung, row.id)
@@ -181,7 +181,7 @@ async def test_stopping_server_closes_sessions(seat: Callable[..., Any]) -> None
 
 
 async def forget(session: Session, session_id: UUID) -> None:
-    """Simulates a dead process: no session holds the lock of its number."""
+    """Simulates a dead process: there is none of this number."""
     await session.rows(_FORGET, id=session_id)
 
 

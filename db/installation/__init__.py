@@ -1,0 +1,10 @@
+"""The installation that the database belongs to: a copy of the database is another one.
+
+installation  the table, and how a copy is recognized
+copied_work   ends what the original executes, in the rows of the copy
+"""
+
+from db.installation.copied_work import end_copied_work
+from db.installation.installation import Installation, is_own, recognize, renew
+
+__all__ = ["Installation", "end_copied_work", "is_own", "recognize", "renew"]

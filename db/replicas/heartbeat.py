@@ -1,0 +1,143 @@
+"""Shows the other processes that this one is alive, and notices that it was found dead."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from uuid import UUID
+
+from db.errors import HowdahError
+from db.postgres.engine import Database
+from db.replicas.repository import HEARTBEAT_S, SILENT_AFTER, Replicas
+from db.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Owns the number under which this process executes runs and holds sessions.
+
+    A process that was frozen or cut off is fenced: its number is dead, because others have taken
+    over its work. It ends what is left of that work, and goes on under a new number.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        process: int | None = None,
+        identify: Callable[[], Awaitable[UUID]] | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        """Sends nothing before `opened`. A process draws its number, unless it is given one.
+
+        `identify` returns the installation of the database, each time that a number is registered.
+        """
+        self.process = _draw() if process is None else process
+        self.installation_id: UUID | None = None
+        self._database = database
+        self._identify = identify
+        self._fingerprints = fingerprints or {}
+        self._end_work: list[Callable[[], object]] = []
+        self._seen_at = 0.0
+        self._is_failing = False
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(
+        cls,
+        database: Database,
+        *,
+        identify: Callable[[], Awaitable[UUID]] | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+        every_s: float = HEARTBEAT_S,
+    ) -> AsyncIterator["Heartbeat"]:
+        """Sends heartbeats inside the block. At its end the work of the process must have ended."""
+        heartbeat = cls(database, identify=identify, fingerprints=fingerprints)
+        await heartbeat._register(heartbeat.process)
+        task = asyncio.create_task(heartbeat._beat_for_ever(every_s), name="replicas: heartbeat")
+        try:
+            yield heartbeat
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with contextlib.suppress(HowdahError):  # else it is found dead
+                await heartbeat._remove()
+
+    def on_fenced(self, end_work: Callable[[], object]) -> None:
+        """`end_work` is called when the number is dead. It begins to end what runs under it."""
+        self._end_work.append(end_work)
+
+    async def beat(self) -> None:
+        """Sends a heartbeat; takes a new number if the old one is dead."""
+        async with asyncio.timeout(HEARTBEAT_S):
+            is_live = await self._database.write(
+                lambda session: Replicas(session).beat(self.process), reserved=True
+            )
+            if not is_live:
+                await self._leave_number()
+        self._seen_at = asyncio.get_running_loop().time()
+
+    async def _beat_for_ever(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.beat()
+            except (HowdahError, TimeoutError) as error:
+                if not self._is_failing:
+                    log.warning("the database takes no heartbeat, will retry: %r", error)
+                self._is_failing = True
+                continue
+            except Exception:  # any error: without heartbeats this process would be found dead
+                log.exception("cannot send a heartbeat, will retry")
+                continue
+            if self._is_failing:
+                log.info("the database takes heartbeats again")
+            self._is_failing = False
+
+    async def _leave_number(self) -> None:
+        silent_s = asyncio.get_running_loop().time() - self._seen_at
+        if silent_s < SILENT_AFTER.total_seconds():
+            log.error(
+                "the database no longer has the number of this process: it was replaced, or became "
+                "another installation. The process ends its runs and sessions and goes on under "
+                "another number"
+            )
+        else:
+            log.error(
+                "this process was found dead, because its last heartbeat was %.0f s ago: the others"
+                " have interrupted its runs and closed its sessions. It ends what is left of them "
+                "and goes on under another number",
+                silent_s,
+            )
+        for end_work in self._end_work:
+            end_work()
+        number = _draw()
+        await self._register(number)
+        self.process = number
+
+    async def _register(self, number: int) -> None:
+        if self._identify is not None:
+            self.installation_id = await self._identify()
+        await self._database.write(
+            lambda session: Replicas(session).register(
+                number,
+                version=__version__,
+                host=socket.gethostname(),
+                installation_id=self.installation_id,
+                fingerprints=self._fingerprints,
+            ),
+            reserved=True,
+        )
+        self._seen_at = asyncio.get_running_loop().time()
+
+    async def _remove(self) -> None:
+        await self._database.write(
+            lambda session: Replicas(session).remove(self.process), reserved=True
+        )
+
+
+def _draw() -> int:
+    return secrets.randbits(62)

@@ -1,0 +1,29 @@
+"""Clients of three replicas see one order of all changes, whatever fails.
+
+Lists, registers and creations are changed and read by any replica, while replicas are killed and
+frozen, cut off from the database and reset, and the database is restarted, frozen, and replaced by
+its standby. Then a checker looks for what no order explains (decision 64).
+"""
+
+from tests.drills.frame import Figure, Plan
+from tests.survival.history import recording
+from tests.survival.history.checker import find_anomalies
+
+FULL = recording.Plan(operations=100_000, users=4, clients=16, faults=60, longest_fault_s=20)
+QUICK = recording.Plan(operations=400, users=2, clients=6, faults=8, longest_fault_s=0.5)
+
+
+async def drill(plan: Plan) -> list[Figure]:
+    size = QUICK if plan.is_quick else FULL
+    recorded = await recording.record(size, folder=plan.folder, seed=plan.seed)
+    print(recording.summary(recorded))  # noqa: T201
+    anomalies = [*recorded.recorder.missing, *find_anomalies(recorded.recorder.history)]
+    print(*[*anomalies, *recorded.internal_errors][:20], sep="\n")  # noqa: T201
+    missing, unexpected, repeated = recorded.created
+    return [
+        Figure("anomalies in the history", 0, len(anomalies)),
+        Figure("acknowledged creations that are missing", 0, missing),
+        Figure("creations that happened twice", 0, repeated),
+        Figure("tasks that nobody created", 0, unexpected),
+        Figure("errors with the code INTERNAL", 0, len(recorded.internal_errors)),
+    ]

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of traces."""
+
+from tests.fixtures.notes import notes
+
+__all__ = ["notes"]

@@ -1,0 +1,105 @@
+"""A served Howdah sends its spans to a collector, over OTLP."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tests.fixtures.otlp import OtlpCollector, Span
+from tests.fixtures.patience import patience
+from tests.fixtures.replicas import EXECUTE, RUN
+from tests.fixtures.served import Served, served
+from tests.fixtures.targets import CANARY, Target
+
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SECRET = "a value of a user"
+NESTED = (
+    """query Nested { buckets(first: 5) { nodes { name files(first: 5) { nodes { name } } } } }"""
+)
+SAVE = """mutation Save($input: SaveConnectionInput!) {
+  saveConnection(input: $input) { connection { id } } }"""
+
+
+async def run_statement(server: Served, target: Target, statement: str) -> str:
+    """Executes the statement to its end. Returns the ID of the run."""
+    saved = await server.ask(
+        SAVE,
+        input={
+            "name": "Orders",
+            "host": "localhost",
+            "port": target.port,
+            "database": "postgres",
+            "username": "ada",
+            "password": CANARY,
+            "savePassword": True,
+        },
+    )
+    connection = saved["saveConnection"]["connection"]["id"]
+    values = {"connectionId": connection, "statement": statement}
+    run: Any = (await server.ask(EXECUTE, input=values))["executeQuery"]["run"]
+    async with patience():
+        while run["state"] in {"QUEUED", "RUNNING"}:
+            await asyncio.sleep(0.01)
+            run = (await server.ask(RUN, id=run["id"]))["queryRun"] | {"id": run["id"]}
+    return str(run["id"])
+
+
+async def test_served_howdah_exports_request_operation_loader_statement_and_run(
+    tmp_path: Path, otlp_collector: OtlpCollector, target: Target
+) -> None:
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": otlp_collector.address,
+        "OTEL_SERVICE_NAME": "howdah-of-a-test",
+    }
+    async with served(tmp_path / "data", **environment) as server:
+        for name in ("one", "two"):
+            await server.ask(
+                "mutation($name: String!) { createBucket(input: {name: $name}) { bucket { id } } }",
+                name=name,
+            )
+        server.http.headers["traceparent"] = f"00-{TRACE}-{CALLER}-01"
+        server.http.headers["x-request-id"] = "asked-by-a-test"
+        await server.ask(NESTED)
+        del server.http.headers["traceparent"]
+        run_id = await run_statement(server, target, f"SELECT '{SECRET}' AS told")
+        await server.http.get(server.address.replace("/graphql", "/healthz"))
+        nothing = await server.http.get(server.address.replace("/graphql", f"/{SECRET}"))
+        assert nothing.status_code == 404
+    # The server has ended, so all its spans have arrived.
+    assert {span.service for span in otlp_collector.spans} == {"howdah-of-a-test"}
+    check_request(otlp_collector)
+    check_run(otlp_collector, run_id)
+    assert not any("healthz" in str(span.attributes) for span in otlp_collector.spans)
+    sent = b"".join(otlp_collector.bodies)
+    for secret in (SECRET, CANARY, server.http.headers["authorization"].split()[1]):
+        assert secret.encode() not in sent
+
+
+def check_request(collector: OtlpCollector) -> None:
+    operation = collector.one("query Nested")
+    (request,) = [span for span in collector.spans if span.id == operation.parent_id]
+    assert (request.trace_id, request.parent_id) == (TRACE, CALLER)
+    assert request.name == "POST /graphql"
+    assert request.attributes["http.response.status_code"] == 200
+    for span in (request, operation):
+        assert span.attributes["howdah.request_id"] == "asked-by-a-test"
+    assert operation.attributes["howdah.code"] == "OK"
+    assert str(operation.attributes["user.id"]).startswith("user_")
+    (loader,) = [span for span in collector.below(operation) if span.name.startswith("load ")]
+    assert (loader.name, loader.attributes["howdah.loader.keys"]) == ("load FilesOfBucket", 2)
+    assert [span.name for span in statements(collector, operation)] == ["SELECT buckets"]
+    (statement,) = statements(collector, loader)
+    assert "$1" in str(statement.attributes["db.query.text"])
+
+
+def check_run(collector: OtlpCollector, run_id: str) -> None:
+    run = collector.one("run")
+    assert run.attributes["howdah.run.id"] == run_id
+    assert run.attributes["howdah.run.state"] == "SUCCEEDED"
+    assert run.attributes["db.response.returned_rows"] == 1
+    (operation,) = [span for span in collector.spans if span.id == run.parent_id]
+    assert operation.attributes["graphql.operation.type"] == "mutation"
+    assert "UPDATE query_runs" in {span.name for span in statements(collector, run)}
+
+
+def statements(collector: OtlpCollector, span: Span) -> list[Span]:
+    return [child for child in collector.below(span) if "db.query.text" in child.attributes]

@@ -1,0 +1,87 @@
+"""A client of the replicas, which notes what it knows of the outcome of each request."""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+import httpx
+
+from tests.survival.history.events import Outcome
+from tests.survival.soak.replicas import Replica, Replicas
+
+ANSWER_S = 5.0
+"""The client gives up after this time, and does not know the outcome."""
+AVOID_S = 1.0
+"""A replica that gave no answer gets no request of this client for this time, as by a balancer."""
+OUTAGE_S = 180.0
+"""No fault and no recovery lasts that long."""
+PAUSE_S = 0.1
+REFUSALS = {"CONFLICT", "OVERLOADED", "RATE_LIMITED", "NOT_FOUND", "FORBIDDEN"}
+"""Codes that say that nothing was changed."""
+UNCLEAR = {"UNAVAILABLE", "TIMEOUT", "INTERNAL"}
+
+
+class Answer:
+    """`data` is None unless the request was done."""
+
+    def __init__(self, outcome: Outcome, data: Any = None, message: str = "") -> None:
+        self.outcome = outcome
+        self.data = data
+        self.message = message
+
+
+class Caller:
+    def __init__(self, token: str, replicas: Replicas, dice: random.Random) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self.dice = dice
+        self.internal_errors: list[str] = []
+        self._http = httpx.AsyncClient(headers=headers, timeout=ANSWER_S)
+        self._replicas = replicas
+        self._avoided: dict[Replica, float] = {}
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, query: str, **variables: Any) -> Answer:
+        """By any replica."""
+        place = self._choose()
+        server = place.server
+        if server is None:  # the last ones have just been killed
+            await asyncio.sleep(PAUSE_S)
+            return Answer(Outcome.REFUSED, message="no replica")
+        try:
+            request = {"query": query, "variables": variables}
+            body = (await self._http.post(server.address, json=request)).json()
+        except (httpx.HTTPError, ValueError) as error:
+            self._avoided[place] = time.monotonic() + AVOID_S
+            await asyncio.sleep(PAUSE_S)
+            return Answer(Outcome.UNKNOWN, message=repr(error))
+        if not (errors := body.get("errors")):
+            return Answer(Outcome.DONE, body["data"])
+        return await self._refused(errors[0])
+
+    async def ask_until_done(self, query: str, **variables: Any) -> Any:
+        """For requests that may be repeated. Returns their data."""
+        async with asyncio.timeout(OUTAGE_S):
+            while True:
+                answer = await self.ask(query, **variables)
+                if answer.outcome is Outcome.DONE:
+                    return answer.data
+                await asyncio.sleep(PAUSE_S)
+
+    def _choose(self) -> Replica:
+        now = time.monotonic()
+        places = self._replicas.places
+        good = [place for place in places if place.server and self._avoided.get(place, 0) < now]
+        return self.dice.choice(good or places)
+
+    async def _refused(self, error: Any) -> Answer:
+        code, message = error["extensions"]["code"], error["message"]
+        if code == "INTERNAL":
+            self.internal_errors.append(message)
+        if code in UNCLEAR:
+            await asyncio.sleep(PAUSE_S)
+            return Answer(Outcome.UNKNOWN, message=message)
+        assert code in REFUSALS, error
+        return Answer(Outcome.REFUSED, message=message)

@@ -1,0 +1,123 @@
+"""A schedule of faults, drawn from a seed, and the replicas and databases that suffer them."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+from tests.fixtures.failover import FailoverPair
+from tests.fixtures.network import Link
+from tests.survival.soak.replicas import Replica
+
+
+class Kind(StrEnum):
+    KILL = "kill"
+    FREEZE = "freeze"
+    PARTITION = "partition"
+    RESET = "reset"
+    RESTART_DATABASE = "restart of the database"
+    FREEZE_DATABASE = "freeze of the database"
+    FREEZE_STANDBY = "freeze of the standby"
+    PROMOTE = "promotion"
+
+
+class Fault(NamedTuple):
+    """Begins after a number of operations; the next one begins when it is over."""
+
+    after: int
+    kind: Kind
+    victim: int
+    seconds: float
+
+
+class Group:
+    """Replicas, each with links of its own to the two databases."""
+
+    def __init__(
+        self, replicas: list[Replica], links: list[list[Link]], databases: FailoverPair
+    ) -> None:
+        self.replicas = replicas
+        self.databases = databases
+        self.happened: Counter[Kind] = Counter()
+        self._links = links
+
+    async def suffer(self, fault: Fault) -> None:
+        """Returns when the fault is over."""
+        suffer: dict[Kind, Callable[[Fault], Awaitable[None]]] = {
+            Kind.KILL: self._kill,
+            Kind.FREEZE: self._freeze,
+            Kind.PARTITION: self._partition,
+            Kind.RESET: self._reset,
+            Kind.RESTART_DATABASE: self._restart_database,
+            Kind.FREEZE_DATABASE: self._freeze_database,
+            Kind.FREEZE_STANDBY: self._freeze_standby,
+            Kind.PROMOTE: self._promote,
+        }
+        await suffer[fault.kind](fault)
+        self.happened[fault.kind] += 1
+
+    async def _kill(self, fault: Fault) -> None:
+        replica = self.replicas[fault.victim]
+        await replica.kill()
+        await asyncio.sleep(fault.seconds / 4)
+        await replica.start()
+
+    async def _freeze(self, fault: Fault) -> None:
+        replica = self.replicas[fault.victim]
+        replica.freeze()
+        await asyncio.sleep(fault.seconds)
+        replica.thaw()
+
+    async def _partition(self, fault: Fault) -> None:
+        """The replica does not reach the databases, and its clients reach it."""
+        for link in self._links[fault.victim]:
+            link.cut()
+        await asyncio.sleep(fault.seconds)
+        for link in self._links[fault.victim]:
+            link.mend()
+
+    async def _reset(self, fault: Fault) -> None:
+        for link in self._links[fault.victim]:
+            link.reset()
+
+    async def _restart_database(self, fault: Fault) -> None:
+        await self.databases.primary.kill()
+        await asyncio.sleep(fault.seconds / 4)
+        await self.databases.primary.start()
+
+    async def _freeze_database(self, fault: Fault) -> None:
+        self.databases.primary.freeze()
+        await asyncio.sleep(fault.seconds)
+        self.databases.primary.thaw()
+
+    async def _freeze_standby(self, fault: Fault) -> None:
+        """No commit is acknowledged meanwhile. There is no standby after the promotion."""
+        if (standby := self.databases.standby) is not None:
+            standby.freeze()
+            await asyncio.sleep(fault.seconds)
+            standby.thaw()
+
+    async def _promote(self, _: Fault) -> None:
+        await self.databases.promote()
+
+
+def plan_faults(
+    dice: random.Random, *, operations: int, count: int, longest_s: float, replicas: int
+) -> list[Fault]:
+    """Every kind at least once if there are enough, and one promotion."""
+    kinds = [kind for kind in Kind if kind is not Kind.PROMOTE]
+    dice.shuffle(kinds)
+    drawn: list[Kind] = [kinds[number % len(kinds)] for number in range(count - 1)]
+    drawn.insert(dice.randint(len(drawn) // 2, len(drawn)), Kind.PROMOTE)
+    every = operations / (count + 1)
+    return [
+        Fault(
+            after=int((number + dice.random()) * every),
+            kind=kind,
+            victim=dice.randrange(replicas),
+            seconds=dice.uniform(longest_s / 10, longest_s),
+        )
+        for number, kind in enumerate(drawn)
+    ]
