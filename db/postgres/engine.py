@@ -300,7 +300,7 @@ class Database:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()
         lease.is_reading = not statement.changes
-        durations = self.figures.changes if statement.changes else self.figures.reads
+        kind = self.figures.changes if statement.changes else self.figures.reads
         broken = False
         began = time.perf_counter()
         try:
@@ -311,11 +311,11 @@ class Database:
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
         except BaseException as error:
             broken = isinstance(error, Dropped)
-            self.figures.add(durations, sql, time.perf_counter() - began)
+            self.figures.add(kind, sql, time.perf_counter() - began)
             raise
         else:
             self.answered_at = ended = time.perf_counter()
-            self.figures.add(durations, sql, ended - began)
+            self.figures.add(kind, sql, ended - began)
             return rows, ended - began
         finally:
             source.release(lease, broken=broken)
