@@ -44,8 +44,7 @@ async def drill(plan: Plan) -> list[Figure]:
             opened = served(plan.folder / str(port), "--port", str(port), **environment)
             servers[port] = await stacks[port].enter_async_context(opened)
 
-        await start(ports[0])  # it migrates
-        await asyncio.gather(*map(start, ports[1:]))
+        await asyncio.gather(*map(start, ports))
         await every.enter_async_context(balancer.running())
         for port in ports:
             await balancer.finds(port, "UP")
