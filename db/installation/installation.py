@@ -46,6 +46,9 @@ _RENEW = compile_change(
         RETURNING id""")
 )
 
+_FORGET_PROCESSES = compile_change(text("DELETE FROM replica_processes RETURNING process"))
+"""Those of the original serve the original."""
+
 
 class InstallationRecord(Base):
     """One row. Backups omit it: a restored database is another installation."""
@@ -108,6 +111,7 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         return
     if not await session.rows(_RENEW, known=known.id, **values):
         return
+    await session.rows(_FORGET_PROCESSES)
 
     async def execute(
         _: str, statement: Statement[Changes], values: dict[str, Any]

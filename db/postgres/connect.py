@@ -4,7 +4,7 @@ import json
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -118,10 +118,28 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
 )
 
 
+_KEPT_ALIVE = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""A server that nobody tells of a vanished client keeps its locks for two hours."""
+
+LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
+"""A process that is frozen within a transaction holds its locks this long. It is found dead after
+15 seconds (db.replicas), so its transaction can not end after others have taken over its work."""
+
+
 async def connect(
-    url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
+    url: DatabaseUrl,
+    *,
+    application_name: str = "howdah",
+    statement_timeout_ms: int = 60_000,
+    settings: Mapping[str, str] | None = None,
 ) -> asyncpg.Connection:
-    """Opens one connection in one attempt."""
+    """Opens one connection in one attempt. A pooler refuses `settings`, so it is sent none."""
+    wanted = {"application_name": application_name, **_KEPT_ALIVE, **(settings or {})}
     try:
         # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
@@ -131,7 +149,7 @@ async def connect(
             timeout=10,
             command_timeout=statement_timeout_ms / 1000,
             statement_cache_size=0 if url.pooled else 100,
-            server_settings={} if url.pooled else {"application_name": application_name},
+            server_settings={} if url.pooled else wanted,
         )
     except ConnectionError as error:
         if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this

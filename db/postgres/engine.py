@@ -13,7 +13,14 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
-from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.postgres.connect import (
+    FAILURES,
+    LONGEST_PAUSE,
+    Dropped,
+    connect,
+    connect_with_retry,
+    translate_error,
+)
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
 from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
@@ -412,7 +419,7 @@ async def open_database(
     target, direct = parse_url(url), parse_url(direct_url or url)
 
     def connect_once() -> Awaitable[asyncpg.Connection]:
-        return connect(target, statement_timeout_ms=statement_timeout_ms)
+        return connect(target, statement_timeout_ms=statement_timeout_ms, settings=LONGEST_PAUSE)
 
     def connect_directly() -> Awaitable[asyncpg.Connection]:
         return connect(direct, application_name="howdah pulse")

@@ -12,8 +12,7 @@ from db.installation import recognize, renew
 from db.kit.base import new_id
 from db.postgres.engine import Database, open_database
 from db.services import Services
-from db.workbench.execution.maintenance import OrphanCleanup
-from db.workbench.sessions.maintenance import SessionRescue
+from db.workbench.sessions.maintenance import Takeover
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.copies import dump_into
 from tests.fixtures.database import _administer, _drop, named
@@ -34,13 +33,16 @@ COPIED = "The installation that this database was copied from"
 
 
 async def rescue_everything(services: Services) -> None:
-    """What a replica does periodically, here without a grace for processes that look dead."""
-    database, none = services.database, timedelta(0)
-    cleanup = OrphanCleanup(database, services.events, services.workbench, keep=KEEP, grace=none)
-    rescue = SessionRescue(database, services.database_sessions, grace=none)
+    """What a replica does periodically."""
+    takeover = Takeover(
+        services.database,
+        services.events,
+        services.workbench,
+        services.runner,
+        services.database_sessions,
+    )
     for _ in range(2):
-        await cleanup.run()
-        await rescue.run()
+        await takeover.run()
         await services.scripts.interrupt_orphans()
 
 
@@ -104,6 +106,8 @@ async def test_recognize_renews_once_in_a_database_made_from_a_template(
 ) -> None:
     """Eight processes start on the copy at the same time."""
     original = await recognize(committed, keep=KEEP)
+    replica = "INSERT INTO replica_processes (process, version, host) VALUES (1, '', '')"
+    await rows(committed_url, replica)
     await committed.close()  # a template has no clients
     name = f"copied_{new_id().hex}"
     source = committed_url.rpartition("/")[2]
@@ -112,6 +116,7 @@ async def test_recognize_renews_once_in_a_database_made_from_a_template(
     copy = await open_database(url, pool_size=8)
     found = await asyncio.gather(*(recognize(copy, keep=KEEP) for _ in range(8)))
     again = await recognize(copy, keep=KEEP)
+    assert await rows(url, "SELECT 1 FROM replica_processes") == []  # they serve the original
     await copy.close()
     await _drop(cluster, url)
     assert {one.id for one in found} == {again.id} != {original.id}
