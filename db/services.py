@@ -21,16 +21,19 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas
+from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
-from db.storage import FileOperations, PostgresStorage
+from db.storage import FileOperations, PostgresStorage, kept_file_bytes
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
+from db.system.kept_bytes import KeptBytes
 from db.users import (
     Attempts,
     Identity,
@@ -72,6 +75,9 @@ from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
+KEPT = {"files": kept_file_bytes, "results": kept_result_bytes}
+"""What users keep, and how its bytes are counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -103,6 +109,7 @@ class Services:
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
     sweeps: SweepFigures = field(default_factory=SweepFigures)
+    kept: KeptBytes = field(default_factory=KeptBytes)
 
     @property
     def findings(self) -> Sequence[str]:
@@ -146,7 +153,11 @@ async def open_services(
         vault = open_vault(settings, keys, database)
         workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        heartbeat = await enter(join_replicas(settings, database, keys, objects))
+        heartbeat = await enter(
+            join_replicas(
+                settings, database, keys, objects, identify=partial(_identify, settings, database)
+            )
+        )
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
             _open_runs(settings, own, events, heartbeat, results, workbench, catalogues, sources)
@@ -177,7 +188,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
+        await enter(_background_work(services))
         yield services
 
 
@@ -194,6 +205,7 @@ async def _open_runs(
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
+
     async with (
         open_runner(
             database,
@@ -218,6 +230,16 @@ async def _open_runs(
         open_scripts(database, events, runner, database_sessions) as scripts,
     ):
         yield runner, database_sessions, scripts
+
+
+@contextlib.asynccontextmanager
+async def _background_work(services: Services) -> AsyncIterator[None]:
+    """Sweeps, and counts what users keep."""
+    async with (
+        sweep_in_background(sweeps_of(services), services.sweeps),
+        services.kept.counting(services.database, KEPT),
+    ):
+        yield
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
@@ -269,6 +291,8 @@ async def open_own_database(
         database.report_slow_statements(
             limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
         )
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 
@@ -289,8 +313,13 @@ async def _open_prepared(
     """Migrates, and recognizes a copy before anything acts on its runs."""
     async with open_own_database(settings, shared) as own:
         await migrate(own)
-        await recognize(own.database, keep=run_limits(settings).retention)
+        await _identify(settings, own.database)
         yield own
+
+
+async def _identify(settings: Settings, database: Database) -> UUID:
+    """The installation of the database; a copy becomes one of its own."""
+    return (await recognize(database, keep=run_limits(settings).retention)).id
 
 
 @contextlib.asynccontextmanager

@@ -6,19 +6,24 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from sqlalchemy.pool import NullPool
 
 from db.errors import HowdahError, TimedOut, Unavailable
 from db.postgres.sent_statements import connection_class
 from db.postgres.urls import DatabaseUrl
 from db.waiting import Backoff, retry
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
+MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
 
 class Dropped(Unavailable):
@@ -138,8 +143,13 @@ async def connect(
     statement_timeout_ms: int = 60_000,
     settings: Mapping[str, str] | None = None,
 ) -> asyncpg.Connection:
-    """Opens one connection in one attempt. A pooler refuses `settings`, so it is sent none."""
-    wanted = {"application_name": application_name, **_KEPT_ALIVE, **(settings or {})}
+    """Opens one connection in one attempt.
+
+    A pooler refuses most settings: it is sent none, and what may be a pooler only the name.
+    """
+    wanted = {"application_name": application_name}
+    if url.pooled is False:
+        wanted |= _KEPT_ALIVE | dict(settings or {})
     try:
         # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
@@ -200,6 +210,18 @@ async def connect_with_retry(
         )
     except _REFUSALS as refusal:
         raise connection_error(refusal, url) from refusal
+
+
+def create_engine(url: DatabaseUrl) -> "AsyncEngine":
+    """An SQLAlchemy engine for alembic, without a pool."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await connect(url, statement_timeout_ms=MIGRATION_MS)
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
 
 
 def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:

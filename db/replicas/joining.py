@@ -1,7 +1,8 @@
 """Joins the other replicas of a server."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import UUID
 
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
@@ -13,7 +14,12 @@ from db.settings import Settings
 
 @contextlib.asynccontextmanager
 async def join_replicas(
-    settings: Settings, database: Database, keys: Keys, objects: ObjectStore
+    settings: Settings,
+    database: Database,
+    keys: Keys,
+    objects: ObjectStore,
+    *,
+    identify: Callable[[], Awaitable[UUID]] | None = None,
 ) -> AsyncIterator[Heartbeat]:
     """Sends heartbeats inside the block.
 
@@ -23,7 +29,9 @@ async def join_replicas(
     fingerprints = await take_fingerprints(keys, objects, settings.events_url)
     if not settings.development:
         await refuse_differences(database, fingerprints)  # before others can see this process
-    async with Heartbeat.opened(database, fingerprints=fingerprints) as heartbeat:
+    async with Heartbeat.opened(
+        database, identify=identify, fingerprints=fingerprints
+    ) as heartbeat:
         if not settings.development:
             await refuse_differences(database, fingerprints)  # of two that start at once
         yield heartbeat
