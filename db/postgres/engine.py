@@ -12,10 +12,11 @@ from sqlalchemy import text
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
+from db.figures import Distribution
 from db.postgres.connect import FAILURES, Dropped, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
-from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.pooling import Route
 from db.postgres.pulse import Pulse, silent_error
@@ -73,7 +74,7 @@ class ReadSession(Reads):
         try:
             return await _fetch_on(self._lease, sql, arguments, self._observe)
         finally:
-            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
+            self._figures.add(self._figures.in_transactions, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -170,6 +171,11 @@ class Database:
         return self._source.opened
 
     @property
+    def waits(self) -> Distribution:
+        """Seconds that statements and transactions waited for a connection."""
+        return self._source.waits
+
+    @property
     def waiting(self) -> int:
         """The number of callers waiting for a connection, or for a statement like theirs."""
         return self._source.waiting + self._gatherer.waiting
@@ -259,7 +265,7 @@ class Database:
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         try:
             async with begin(lease):
                 return await work(Session(lease, self.observe, self.figures))
@@ -284,13 +290,6 @@ class Database:
 
         return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
 
-    async def _acquire(self, source: LeaseSource) -> Lease:
-        asked = time.perf_counter()
-        try:
-            return await source.acquire()
-        finally:
-            self.figures.waits.add(time.perf_counter() - asked)
-
     async def _send(
         self,
         source: LeaseSource,
@@ -299,8 +298,9 @@ class Database:
         arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         lease.is_reading = not statement.changes
+        kind = self.figures.changes if statement.changes else self.figures.reads
         broken = False
         began = time.perf_counter()
         try:
@@ -309,16 +309,16 @@ class Database:
             else:
                 async with begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            self.answered_at = ended = time.perf_counter()
-            return rows, ended - began
-        except Dropped:
-            broken = True
+        except BaseException as error:
+            broken = isinstance(error, Dropped)
+            self.figures.add(kind, sql, time.perf_counter() - began)
             raise
+        else:
+            self.answered_at = ended = time.perf_counter()
+            self.figures.add(kind, sql, ended - began)
+            return rows, ended - began
         finally:
             source.release(lease, broken=broken)
-            self.figures.add(
-                CHANGE if statement.changes else READ, sql, time.perf_counter() - began
-            )
 
     async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from db.figures import Distribution
 from db.postgres.connect import FAILURES, translate_error
 
 CLOSE_SECONDS = 5
@@ -38,6 +39,8 @@ class LeaseSource(Protocol):
     def lent(self) -> Collection[Lease]:
         """The connections in use."""
 
+    @property
+    def waits(self) -> Distribution: ...
     async def acquire(self) -> Lease: ...
     def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
     def suspend(self, error: Callable[[], HowdahError]) -> None: ...

@@ -39,10 +39,11 @@ class Heartbeat:
         self.installation_id: UUID | None = None
         self._database = database
         self._identify = identify
-        self._fingerprints = fingerprints or {}
+        self.fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
         self._seen_at = 0.0
-        self._is_failing = False
+        self.is_failing = False
+        """True while the database refuses heartbeats, which are changes, or does not respond."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -86,16 +87,16 @@ class Heartbeat:
             try:
                 await self.beat()
             except (HowdahError, TimeoutError) as error:
-                if not self._is_failing:
+                if not self.is_failing:
                     log.warning("the database takes no heartbeat, will retry: %r", error)
-                self._is_failing = True
+                self.is_failing = True
                 continue
             except Exception:  # any error: without heartbeats this process would be found dead
                 log.exception("cannot send a heartbeat, will retry")
                 continue
-            if self._is_failing:
+            if self.is_failing:
                 log.info("the database takes heartbeats again")
-            self._is_failing = False
+            self.is_failing = False
 
     async def _leave_number(self) -> None:
         silent_s = asyncio.get_running_loop().time() - self._seen_at
@@ -127,7 +128,7 @@ class Heartbeat:
                 version=__version__,
                 host=socket.gethostname(),
                 installation_id=self.installation_id,
-                fingerprints=self._fingerprints,
+                fingerprints=self.fingerprints,
             ),
             reserved=True,
         )

@@ -13,8 +13,10 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
     if "node_modules" not in page.parts
 )
-# The CONTRIBUTING page adds a domain of this name.
-EXAMPLES = re.compile(r"(db|graph|tests/db|tests/graph)/notes\b|alembic/versions/<")
+# The CONTRIBUTING page adds a domain of this name. `db.query.text` is an attribute of traces.
+EXAMPLES = re.compile(
+    r"(db|graph|tests/db|tests/graph)/notes\b|alembic/versions/<|db\.(query|response)\."
+)
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|mailto:)(?P<path>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")

@@ -19,8 +19,13 @@ SAVE = """mutation Save($input: SaveConnectionInput!) {
   saveConnection(input: $input) { connection { id } } }"""
 
 
-async def run_statement(server: Served, target: Target, statement: str) -> str:
-    """Executes the statement to its end. Returns the ID of the run."""
+OPEN = """mutation Open($input: OpenSessionInput!) {
+  openSession(input: $input) { session { id } } }"""
+CREATE_TASK = f"""mutation {{ createTask(input: {{title: "{SECRET}"}}) {{ task {{ id }} }} }}"""
+FOLLOW = "subscription Follow { taskChanged { kind task { title } } }"
+
+
+async def save_connection(server: Served, target: Target) -> str:
     saved = await server.ask(
         SAVE,
         input={
@@ -33,14 +38,40 @@ async def run_statement(server: Served, target: Target, statement: str) -> str:
             "savePassword": True,
         },
     )
-    connection = saved["saveConnection"]["connection"]["id"]
-    values = {"connectionId": connection, "statement": statement}
+    return str(saved["saveConnection"]["connection"]["id"])
+
+
+async def run_statement(server: Served, **place: str) -> str:
+    """Executes a statement to its end. Returns the ID of the run."""
+    values = {"statement": f"SELECT '{SECRET}' AS told"} | place
     run: Any = (await server.ask(EXECUTE, input=values))["executeQuery"]["run"]
     async with patience():
         while run["state"] in {"QUEUED", "RUNNING"}:
             await asyncio.sleep(0.01)
             run = (await server.ask(RUN, id=run["id"]))["queryRun"] | {"id": run["id"]}
     return str(run["id"])
+
+
+async def receive_event(server: Served) -> None:
+    """Subscribes, and changes tasks until the subscription has shown a change."""
+
+    async def first_event() -> None:
+        async with server.http.stream(
+            "POST",
+            server.address,
+            json={"query": FOLLOW},
+            headers={"accept": "text/event-stream"},
+        ) as stream:
+            async for line in stream.aiter_lines():
+                if line == "event: next":
+                    return
+
+    received = asyncio.create_task(first_event())
+    async with patience():
+        while not received.done():
+            await server.ask(CREATE_TASK)
+            await asyncio.wait({received}, timeout=0.2)
+    await received
 
 
 async def test_served_howdah_exports_request_operation_loader_statement_and_run(
@@ -60,7 +91,12 @@ async def test_served_howdah_exports_request_operation_loader_statement_and_run(
         server.http.headers["x-request-id"] = "asked-by-a-test"
         await server.ask(NESTED)
         del server.http.headers["traceparent"]
-        run_id = await run_statement(server, target, f"SELECT '{SECRET}' AS told")
+        connection = await save_connection(server, target)
+        run_id = await run_statement(server, connectionId=connection)
+        opened = await server.ask(OPEN, input={"connectionId": connection})
+        session = opened["openSession"]["session"]["id"]
+        run_of_session = await run_statement(server, sessionId=session)
+        await receive_event(server)
         await server.http.get(server.address.replace("/graphql", "/healthz"))
         nothing = await server.http.get(server.address.replace("/graphql", f"/{SECRET}"))
         assert nothing.status_code == 404
@@ -68,6 +104,8 @@ async def test_served_howdah_exports_request_operation_loader_statement_and_run(
     assert {span.service for span in otlp_collector.spans} == {"howdah-of-a-test"}
     check_request(otlp_collector)
     check_run(otlp_collector, run_id)
+    check_run_of_session(otlp_collector, run_of_session, session)
+    check_subscription(otlp_collector)
     assert not any("healthz" in str(span.attributes) for span in otlp_collector.spans)
     sent = b"".join(otlp_collector.bodies)
     for secret in (SECRET, CANARY, server.http.headers["authorization"].split()[1]):
@@ -91,9 +129,30 @@ def check_request(collector: OtlpCollector) -> None:
     assert "$1" in str(statement.attributes["db.query.text"])
 
 
+def find_run(collector: OtlpCollector, run_id: str) -> Span:
+    (run,) = [run for run in collector.named("run") if run.attributes["howdah.run.id"] == run_id]
+    return run
+
+
+def check_run_of_session(collector: OtlpCollector, run_id: str, session: str) -> None:
+    """A task of the session executes it, which another operation has started."""
+    run = find_run(collector, run_id)
+    assert run.parent_id == ""
+    assert run.attributes["howdah.session.id"] == session
+    (opening,) = collector.named("mutation Open")
+    assert run.trace_id != opening.trace_id
+
+
+def check_subscription(collector: OtlpCollector) -> None:
+    subscription = collector.one("subscription Follow")
+    assert int(subscription.attributes["howdah.events"]) >= 1
+    (request,) = [span for span in collector.spans if span.id == subscription.parent_id]
+    assert request.name == "POST /graphql"
+    assert statements(collector, subscription), "the task of an event was read outside of it"
+
+
 def check_run(collector: OtlpCollector, run_id: str) -> None:
-    run = collector.one("run")
-    assert run.attributes["howdah.run.id"] == run_id
+    run = find_run(collector, run_id)
     assert run.attributes["howdah.run.state"] == "SUCCEEDED"
     assert run.attributes["db.response.returned_rows"] == 1
     (operation,) = [span for span in collector.spans if span.id == run.parent_id]
