@@ -179,25 +179,11 @@ attack: setup ## attack a server with floods, large rows and hostile servers; pr
 drills: setup ## let replicas and databases fail; promise beside figure (ARGS="--quick --only history")
 	$(BIN)/python -m tests.drills $(ARGS)
 
-MINUTES ?= 5
+MINUTES ?= 10
 
-.PHONY: soak-sessions
-soak-sessions: setup ## 100 sessions while replicas are killed; promise beside figure (MINUTES=5)
+.PHONY: soak
+soak: setup ## mixed load while replicas are killed and restarted; promise beside figure (MINUTES=10)
 	$(BIN)/python -m tests.survival.soak.main --minutes $(MINUTES) $(ARGS)
-
-# --- ship -------------------------------------------------------------------
-
-.PHONY: dist
-dist: setup ## build the wheel, its bill of materials and checksums in dist, install it elsewhere and serve
-	@bash .ci/dist
-
-.PHONY: image
-image: setup ## build the container image, or run the steps of the Dockerfile where there is no builder
-	@bash .ci/image
-
-.PHONY: tools
-tools: setup ## install the tools that check the files of docs/deploy; without them those tests skip
-	@bash .ci/tools ship
 
 # --- keep -------------------------------------------------------------------
 

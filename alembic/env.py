@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from alembic import context
 from db import models
-from db.postgres.engine import create_engine
+from db.postgres.connect import create_engine
 from db.postgres.migrations import holding_the_lock
 from db.postgres.urls import parse_url
 from db.settings import load_settings

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import figures, peers, plots
+from bench import figures, peers, plots, sizing
 from bench.clients import Measured
 from bench.figures import Ablation, Bench, Growth, Result, Spread, Start
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/performance.md", "docs/deployment.md")
 IMAGES = "docs/images"
 WITH_GOALS = (peers.LIMIT, peers.POSTGRAPHILE)
 OTHERS = (peers.LIMIT, peers.GATHERING_LIMIT, peers.POSTGRAPHILE, peers.STOCK)
@@ -50,6 +50,7 @@ def rendered() -> dict[str, str]:
         "ablation": lambda: ablation_block(ablation),
         "growth": lambda: growth_block(growth),
         "start": lambda: start_block(start),
+        "sizes": lambda: sizes_block(bench, start),
     }
     texts = {
         name: _BLOCK.sub(
@@ -168,6 +169,11 @@ def start_block(start: Start) -> str:
     lines = [*start.machine, f"{start.runs} starts, the database running"]
     heads = ("", "median", "best", "worst", "goal: less than")
     return "\n\n".join(("\n".join(f"- {line}" for line in lines), table(heads, rows)))
+
+
+def sizes_block(bench: Bench, start: Start) -> str:
+    lines = "\n".join(f"- {line}" for line in sizing.derivation(bench, start))
+    return "\n\n".join((table(sizing.HEADS, sizing.rows(bench, start)), lines))
 
 
 def measured_on(machine: Iterable[str], rounds: int, seconds: float) -> str:

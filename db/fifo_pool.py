@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from db.errors import HowdahError
+from db.figures import Distribution
 
 
 class Resource(Protocol):
@@ -63,6 +64,8 @@ class FifoPool(Generic[R]):
         self._timer: asyncio.TimerHandle | None = None
         self._attempts: set[asyncio.Timeout] = set()
         self._closed = False
+        self.waits = Distribution()
+        """Seconds that borrowers waited, of those for whom no resource was idle."""
 
     @property
     def opened(self) -> int:
@@ -92,11 +95,16 @@ class FifoPool(Generic[R]):
             return resource
         if self._refuses:
             raise self._refusal()
-        deadline = asyncio.get_running_loop().time() + self._wait_s
-        if len(self._opened) + self._permits < self._size:
-            self._permits += 1
-            return await self._open(deadline)
-        return await self._wait(deadline) or await self._open(deadline)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + self._wait_s
+        try:
+            if len(self._opened) + self._permits < self._size:
+                self._permits += 1
+                return await self._open(deadline)
+            return await self._wait(deadline) or await self._open(deadline)
+        finally:
+            self.waits.add(loop.time() - began)
 
     def take_idle(self) -> R | None:
         """An idle resource, or None: does not wait, and opens none."""

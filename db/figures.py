@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import Generic, TypeVar
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -30,6 +31,12 @@ class Distribution:
     def add(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def merge(self, other: "Distribution") -> None:
+        """Add the values of another, whose bounds include these."""
+        for bound, count in zip((*other.bounds, inf), other.counts, strict=True):
+            self.counts[bisect_left(self.bounds, bound)] += count
+        self.sum += other.sum
 
 
 class Distributions(defaultdict[K, Distribution], Generic[K]):

@@ -21,15 +21,19 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
+from db.replicas.joining import join_replicas
+from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
-from db.storage import FileOperations, PostgresStorage
+from db.storage import FileOperations, PostgresStorage, kept_file_bytes
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
+from db.system.kept_bytes import KeptBytes
 from db.users import (
     Attempts,
     Identity,
@@ -71,6 +75,9 @@ from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
+KEPT = {"files": kept_file_bytes, "results": kept_result_bytes}
+"""What users keep, and how its bytes are counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -97,10 +104,12 @@ class Services:
     live_status: LiveStatus
     live_samples: LiveSamples
     quotas: Quotas
+    heartbeat: Heartbeat | None = None
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
     sweeps: SweepFigures = field(default_factory=SweepFigures)
+    kept: KeptBytes = field(default_factory=KeptBytes)
 
     @property
     def findings(self) -> Sequence[str]:
@@ -137,22 +146,26 @@ async def open_services(
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        own = await enter(open_own_database(settings, shared))
+        own = await enter(_open_prepared(settings, shared))
         database = own.database
-        await _prepare(settings, own)
-        events = await open_events(settings.events_url or own.direct_url)
-        stack.push_async_callback(events.close)
+        events = await enter(_open_events(settings, own))
         identity = await enter(_open_identity(settings, database, keys, events))
         vault = open_vault(settings, keys, database)
         workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+        heartbeat = await enter(
+            join_replicas(
+                settings, database, keys, objects, identify=partial(_identify, settings, database)
+            )
+        )
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
-            _open_runs(settings, own, events, results, workbench, catalogues, sources)
+            _open_runs(settings, own, events, heartbeat, results, workbench, catalogues, sources)
         )
         services = Services(
             settings=settings,
             database=database,
+            heartbeat=heartbeat,
             events=events,
             keys=keys,
             identity=identity,
@@ -175,7 +188,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
+        await enter(_background_work(services))
         yield services
 
 
@@ -184,6 +197,7 @@ async def _open_runs(
     settings: Settings,
     own: OwnDatabase,
     events: EventBus,
+    heartbeat: Heartbeat,
     results: ResultStore,
     workbench: Workbench,
     catalogues: CatalogueCache,
@@ -191,8 +205,8 @@ async def _open_runs(
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
+
     async with (
-        Heartbeat.opened(database) as heartbeat,
         open_runner(
             database,
             events,
@@ -216,6 +230,16 @@ async def _open_runs(
         open_scripts(database, events, runner, database_sessions) as scripts,
     ):
         yield runner, database_sessions, scripts
+
+
+@contextlib.asynccontextmanager
+async def _background_work(services: Services) -> AsyncIterator[None]:
+    """Sweeps, and counts what users keep."""
+    async with (
+        sweep_in_background(sweeps_of(services), services.sweeps),
+        services.kept.counting(services.database, KEPT),
+    ):
+        yield
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
@@ -267,6 +291,8 @@ async def open_own_database(
         database.report_slow_statements(
             limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
         )
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 
@@ -280,10 +306,29 @@ async def migrate(own: OwnDatabase) -> bool:
     return True
 
 
-async def _prepare(settings: Settings, own: OwnDatabase) -> None:
+@contextlib.asynccontextmanager
+async def _open_prepared(
+    settings: Settings, shared: SharedPostgres | None
+) -> AsyncIterator[OwnDatabase]:
     """Migrates, and recognizes a copy before anything acts on its runs."""
-    await migrate(own)
-    await recognize(own.database, keep=run_limits(settings).retention)
+    async with open_own_database(settings, shared) as own:
+        await migrate(own)
+        await _identify(settings, own.database)
+        yield own
+
+
+async def _identify(settings: Settings, database: Database) -> UUID:
+    """The installation of the database; a copy becomes one of its own."""
+    return (await recognize(database, keep=run_limits(settings).retention)).id
+
+
+@contextlib.asynccontextmanager
+async def _open_events(settings: Settings, own: OwnDatabase) -> AsyncIterator[EventBus]:
+    bus = await open_events(settings.events_url or own.direct_url)
+    try:
+        yield bus
+    finally:
+        await bus.close()
 
 
 async def _open_embedded(
@@ -367,7 +412,9 @@ def _targets(settings: Settings, own: OwnDatabase) -> Targets:
     urls = (settings.database_url, settings.direct_database_url, own.direct_url)
     places = [parse_url(url) for url in urls if url]
     return Targets(
-        Reach.parse(settings.targets, on_loopback=settings.on_loopback),
+        Reach.parse(
+            settings.targets, private_by_default=settings.development and settings.on_loopback
+        ),
         own={
             # A UNIX socket belongs to a server of this machine.
             ("localhost" if host.startswith(("/", "@")) else host, port)

@@ -1,6 +1,7 @@
 """Checks of settings by their form, or by what another setting says."""
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -66,4 +67,44 @@ def check_mail(smtp_url: str | None, mail_from: str | None, public_url: str | No
             raise BadInput(
                 f"HOWDAH_SMTP_URL is set, but {name} is not.",
                 hint="Mails need the address they are from, and the URL that their links lead to.",
+            )
+
+
+def split_claim(claim: str) -> tuple[str, str]:
+    name, _, value = claim.partition("=")
+    return name.strip(), value.strip()
+
+
+def check_issuer(
+    *, jwks_url: str | None, has_key: bool, expected: Mapping[str, str | None]
+) -> None:
+    """`expected` is what external tokens must contain, by the name of the setting."""
+    if jwks_url and not jwks_url.startswith("https://"):
+        raise BadInput(
+            "HOWDAH_JWKS_URL is not an https address.",
+            hint="Use the https URL of the issuer: keys fetched over http can be forged.",
+        )
+    if jwks_url and not expected["jwt_issuer"]:
+        raise BadInput(
+            "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
+            hint="Set the issuer whose tokens these keys may sign.",
+        )
+    if has_key and not expected["jwt_audience"]:
+        raise BadInput(
+            "An external issuer is set, but HOWDAH_JWT_AUDIENCE is not.",
+            hint="Set the audience that the issuer puts into tokens for Howdah: without it, tokens "
+            "for every other application of the issuer would be accepted.",
+        )
+    claim = expected["jwt_required_claim"]
+    if claim is not None and not all(split_claim(claim)):
+        raise BadInput(
+            f"HOWDAH_JWT_REQUIRED_CLAIM is {quoted(claim)}, "
+            "which does not name a claim and its value.",
+            hint="Set it to claim=value, such as groups=howdah-users.",
+        )
+    for name, value in expected.items():
+        if value and not has_key:
+            raise BadInput(
+                f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",
+                hint="Set HOWDAH_JWKS_URL or HOWDAH_JWT_SECRET, or unset this variable.",
             )

@@ -13,10 +13,12 @@ from db.errors import BadInput
 from db.setting_checks import (
     check_database_urls,
     check_documents,
+    check_issuer,
     check_mail,
     check_public_url,
     check_trusted_proxies,
     quoted,
+    split_claim,
 )
 from db.setting_files import SUFFIX, may_be_file, read_setting_files
 
@@ -29,6 +31,7 @@ PREFIX = "HOWDAH_"
 COMMON_DATABASE_URLS = ("DATABASE_URL", "NEON_DATABASE_URL")
 SHARED_ALGORITHMS = ("HS256",)
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+_EXPECTED_OF_TOKENS = ("jwt_issuer", "jwt_audience", "jwt_required_claim")
 
 
 def default_data_dir() -> Path:
@@ -128,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slow_operation_ms: Positive = 1_000
     slow_statement_ms: Amount = 1_000
     slow_statement_plans: bool = False
+    drain_seconds: Annotated[int, msgspec.Meta(ge=0, le=3_600)] | None = None
     stop_seconds: Positive = 30
 
     def __repr__(self) -> str:
@@ -214,6 +218,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self._limit(self.sockets_per_user, in_production=100) or None
 
     @property
+    def drain_s(self) -> int:
+        """Time for which a stopping server accepts connections, so that balancers notice it."""
+        return self._limit(self.drain_seconds, in_production=5) or 0
+
+    @property
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
@@ -234,7 +243,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise _invalid_setting(error, values) from None
-    _check_issuer(settings)
+    check_issuer(
+        jwks_url=settings.jwks_url,
+        has_key=bool(settings.jwks_url or settings.jwt_secret),
+        expected={name: getattr(settings, name) for name in _EXPECTED_OF_TOKENS},
+    )
     external_algorithms(settings)
     check_database_urls(settings.database_url, settings.direct_database_url)
     check_trusted_proxies(settings.trusted_proxies)
@@ -246,10 +259,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
 
 def required_claim(settings: Settings) -> tuple[str, str] | None:
     """The name of the claim that external tokens must have, and its value."""
-    if settings.jwt_required_claim is None:
-        return None
-    name, _, value = settings.jwt_required_claim.partition("=")
-    return name.strip(), value.strip()
+    claim = settings.jwt_required_claim
+    return None if claim is None else split_claim(claim)
 
 
 def external_algorithms(settings: Settings) -> tuple[str, ...]:
@@ -331,37 +342,6 @@ def _read_env_file(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values  # only a checkout in development has this file
 
     return {name: value for name, value in dotenv_values(path).items() if value is not None}
-
-
-def _check_issuer(settings: Settings) -> None:
-    if settings.jwks_url and not settings.jwks_url.startswith("https://"):
-        raise BadInput(
-            "HOWDAH_JWKS_URL is not an https address.",
-            hint="Use the https URL of the issuer: keys fetched over http can be forged.",
-        )
-    if settings.jwks_url and not settings.jwt_issuer:
-        raise BadInput(
-            "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
-            hint="Set the issuer whose tokens these keys may sign.",
-        )
-    if (settings.jwks_url or settings.jwt_secret) and not settings.jwt_audience:
-        raise BadInput(
-            "An external issuer is set, but HOWDAH_JWT_AUDIENCE is not.",
-            hint="Set the audience that the issuer puts into tokens for Howdah: without it, tokens "
-            "for every other application of the issuer would be accepted.",
-        )
-    if settings.jwt_required_claim is not None and not all(required_claim(settings) or ()):
-        raise BadInput(
-            f"HOWDAH_JWT_REQUIRED_CLAIM is {quoted(settings.jwt_required_claim)}, "
-            "which does not name a claim and its value.",
-            hint="Set it to claim=value, such as groups=howdah-users.",
-        )
-    for name in ("jwt_issuer", "jwt_audience", "jwt_required_claim"):
-        if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
-            raise BadInput(
-                f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",
-                hint="Set HOWDAH_JWKS_URL or HOWDAH_JWT_SECRET, or unset this variable.",
-            )
 
 
 def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:

@@ -210,7 +210,7 @@ def _operations(
     """The operations, and what counts them."""
     limit, lag = services.settings.cost_per_minute, LoopLag()
     metrics = Metrics(lambda: samples_of(process))
-    observer = OperationObserver(metrics.count, OperationLog.of(services.settings))
+    observer = OperationObserver(OperationLog.of(services.settings))
     operations = make(
         plans,
         limits=RequestLimits(),

@@ -43,7 +43,6 @@ SELECT c.relname,
 FROM pg_class c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
   AND c.relname NOT IN ('alembic_version', 'database_checks', 'audit_stream', 'open_connections',
-  AND c.relname NOT IN ('alembic_version', 'database_checks', 'audit_stream', 'open_connections',
                         'installation', 'replica_processes')
 ORDER BY c.relname
 """

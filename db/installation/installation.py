@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Text, text, true
+from sqlalchemy import BigInteger, CheckConstraint, Text, delete, text, true
 
 from db.installation.copied_work import end_copied_work
 from db.kit.base import Base, Mapped, mapped_column, new_id
-from db.postgres.engine import Database, Session
+from db.kit.live_processes import ReplicaProcess
+from db.postgres.engine import Database, ReadSession, Session
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.statements import Changes, Statement, compile_change, compile_statement
 
@@ -30,6 +31,8 @@ _READ = compile_statement(
     text("""SELECT id, made_at, copied_from, system_identifier, database_oid, database_name
         FROM installation""")
 )
+_IS_OWN = compile_statement(text("SELECT EXISTS (SELECT FROM installation WHERE id = :id)"))
+_FORGET_PROCESSES = compile_change(delete(ReplicaProcess).returning(ReplicaProcess.process))
 _INSERT = compile_change(
     text("""INSERT INTO installation
             (id, made_at, system_identifier, database_oid, database_name)
@@ -45,6 +48,9 @@ _RENEW = compile_change(
         WHERE id = :known
         RETURNING id""")
 )
+
+_FORGET_PROCESSES = compile_change(text("DELETE FROM replica_processes RETURNING process"))
+"""Those of the original serve the original."""
 
 
 class InstallationRecord(Base):
@@ -100,6 +106,11 @@ async def renew(database: Database, *, keep: timedelta) -> Installation:
     return await recognize(database, keep=keep)
 
 
+async def is_own(session: ReadSession, installation_id: UUID) -> bool:
+    """False if the rows of the database were replaced by those of another installation."""
+    return bool(await session.value(_IS_OWN, id=installation_id))
+
+
 async def _make(session: Session, known: Installation | None, here: Place, keep: timedelta) -> None:
     """Does nothing if another process was faster."""
     values = {"id": new_id(), **here._asdict()}
@@ -108,12 +119,14 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         return
     if not await session.rows(_RENEW, known=known.id, **values):
         return
+    await session.rows(_FORGET_PROCESSES)
 
     async def execute(
         _: str, statement: Statement[Changes], values: dict[str, Any]
     ) -> Sequence[Any]:
         return await session.rows(statement, **values)
 
+    await session.rows(_FORGET_PROCESSES)  # of the original, or of this database before
     ended = await end_copied_work(execute, keep=keep)
     log.warning(
         "this database is a copy of installation %s: it becomes installation %s; ended in the "

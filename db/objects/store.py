@@ -7,16 +7,20 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
+from db.objects.folder_id import read_folder_id
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -29,8 +33,11 @@ MAX_PARTS = 9_000  # S3 takes 10,000
 DELETE_BATCH = 1_000
 PROBE_S = 1.0
 PROBE_TTL_S = 5.0
+MIN_FREE_BYTES = 64 * MIB
+"""With less space on the disk of a folder, files cannot be stored reliably."""
 # obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
 
 
@@ -57,13 +64,21 @@ class ObjectStore:
     """Writes, reads, lists and deletes objects of any size in bounded memory."""
 
     def __init__(
-        self, open_store: Callable[[], "Store"], kind: str, *, folder: Path | None = None
+        self,
+        open_store: Callable[[], "Store"],
+        kind: str,
+        *,
+        place: str | None = None,
+        folder: Path | None = None,
     ) -> None:
+        """`place` is where the objects are, unless it is a folder, or memory."""
         self.kind = kind
+        self._place = place
         self._open_store = open_store
         self._folder = folder
-        self._available = False
+        self._fault: str | None = None
         self._probe_expires_at = 0.0
+        self._probing = asyncio.Lock()
         self.figures = ObjectFigures()
 
     async def put(
@@ -158,17 +173,38 @@ class ObjectStore:
             await anext(aiter(self._store.list("nothing/here")), None)
 
     async def answers(self) -> bool:
-        """Result of `ping`, cached for PROBE_TTL_S because clients can trigger it often."""
-        if time.monotonic() >= self._probe_expires_at:
-            try:
-                async with asyncio.timeout(PROBE_S):
-                    await self.ping()
-            except (HowdahError, TimeoutError):
-                self._available = False
-            else:
-                self._available = True
-            self._probe_expires_at = time.monotonic() + PROBE_TTL_S
-        return self._available
+        return await self.find_fault() is None
+
+    async def find_fault(self) -> str | None:
+        """Why files cannot be stored. Kept for PROBE_TTL_S: clients can ask for it often."""
+        async with self._probing:
+            if time.monotonic() >= self._probe_expires_at:
+                self._fault = await self._probe()
+                self._probe_expires_at = time.monotonic() + PROBE_TTL_S
+        return self._fault
+
+    async def identify(self) -> str | None:
+        """Text that is the same for all processes that use the same store; None for memory.
+
+        Raises:
+            Unavailable: the folder cannot be written.
+        """
+        if self._folder is None:
+            return self._place
+        try:
+            return await asyncio.to_thread(read_folder_id, self._folder)
+        except OSError as error:
+            raise _folder_error(self._folder, error) from error
+
+    async def _probe(self) -> str | None:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self.ping()
+        except (HowdahError, TimeoutError):
+            return "The object store does not respond."
+        if self._folder is not None and shutil.disk_usage(self._folder).free < MIN_FREE_BYTES:
+            return "The disk of the object store is full."
+        return None
 
     async def prune(self, *, older_than: timedelta) -> int:
         """Removes partial files of killed processes from the folder; returns their number.
@@ -264,7 +300,7 @@ def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
         store = from_url(url, **_client_options(kind))
     except (BaseError, ValueError) as error:
         raise _url_error(str(error).partition("\n")[0]) from None
-    return ObjectStore(lambda: store, kind)
+    return ObjectStore(lambda: store, kind, place=None if kind == "memory" else _place_of(url))
 
 
 def _open_folder(folder: Path) -> ObjectStore:
@@ -278,11 +314,7 @@ def _open_folder(folder: Path) -> ObjectStore:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unavailable(
-            f"The folder {folder} for files cannot be created: {error.strerror or error}.",
-            hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
-            "HOWDAH_OBJECTS_URL.",
-        ) from error
+        raise _folder_error(folder, error) from error
     return ObjectStore(open_store, "file", folder=folder)
 
 
@@ -303,6 +335,20 @@ def _client_options(kind: str) -> dict[str, Any]:
 def _folder_of(url: str) -> Path:
     path = url.removeprefix("file:")
     return Path(path.removeprefix("//") if path.startswith("///") else path)
+
+
+def _place_of(url: str) -> str:
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
+    parts = urlsplit(url)
+    return f"{parts.scheme[:2]} {parts.netloc} {parts.path.strip('/')} {endpoint.rstrip('/')}"
+
+
+def _folder_error(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The folder {folder} for files cannot be created: {error.strerror or error}.",
+        hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
+        "HOWDAH_OBJECTS_URL.",
+    )
 
 
 def _url_error(reason: str) -> BadInput:

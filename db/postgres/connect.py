@@ -4,21 +4,26 @@ import json
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from sqlalchemy.pool import NullPool
 
 from db.errors import HowdahError, TimedOut, Unavailable
 from db.postgres.sent_statements import connection_class
 from db.postgres.urls import DatabaseUrl
 from db.waiting import Backoff, retry
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
+MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
 
 class Dropped(Unavailable):
@@ -118,10 +123,33 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
 )
 
 
+_KEPT_ALIVE = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""A server that nobody tells of a vanished client keeps its locks for two hours."""
+
+LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
+"""A process that is frozen within a transaction holds its locks this long. It is found dead after
+15 seconds (db.replicas), so its transaction can not end after others have taken over its work."""
+
+
 async def connect(
-    url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
+    url: DatabaseUrl,
+    *,
+    application_name: str = "howdah",
+    statement_timeout_ms: int = 60_000,
+    settings: Mapping[str, str] | None = None,
 ) -> asyncpg.Connection:
-    """Opens one connection in one attempt."""
+    """Opens one connection in one attempt.
+
+    A pooler refuses most settings: it is sent none, and what may be a pooler only the name.
+    """
+    wanted = {"application_name": application_name}
+    if url.pooled is False:
+        wanted |= _KEPT_ALIVE | dict(settings or {})
     try:
         # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
@@ -131,7 +159,7 @@ async def connect(
             timeout=10,
             command_timeout=statement_timeout_ms / 1000,
             statement_cache_size=0 if url.pooled else 100,
-            server_settings={} if url.pooled else {"application_name": application_name},
+            server_settings={} if url.pooled else wanted,
         )
     except ConnectionError as error:
         if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this
@@ -182,6 +210,18 @@ async def connect_with_retry(
         )
     except _REFUSALS as refusal:
         raise connection_error(refusal, url) from refusal
+
+
+def create_engine(url: DatabaseUrl) -> "AsyncEngine":
+    """An SQLAlchemy engine for alembic, without a pool."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await connect(url, statement_timeout_ms=MIGRATION_MS)
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
 
 
 def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:

@@ -4,27 +4,24 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
-from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.figures import Distribution
+from db.postgres.connect import FAILURES, Dropped, translate_error
 from db.postgres.gatherer import Gatherer, Rows
-from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
-from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
+from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.monitoring.slow_statements import SlowStatements
+from db.postgres.pooling import Route
 from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
-from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -35,7 +32,6 @@ POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
 RESERVED_WAIT_MS = 3_000
-MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
@@ -78,7 +74,7 @@ class ReadSession(Reads):
         try:
             return await _fetch_on(self._lease, sql, arguments, self._observe)
         finally:
-            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
+            self._figures.add(self._figures.in_transactions, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -159,6 +155,8 @@ class Database:
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
         self.pulse: Pulse | None = None
+        self.is_pooled = False
+        """Whether a pooler in transaction mode is between this process and the database."""
         self.answered_at = 0.0
         """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
@@ -171,6 +169,11 @@ class Database:
     def opened(self) -> int:
         """The number of open connections, without those of the reserve."""
         return self._source.opened
+
+    @property
+    def waits(self) -> Distribution:
+        """Seconds that statements and transactions waited for a connection."""
+        return self._source.waits
 
     @property
     def waiting(self) -> int:
@@ -262,9 +265,9 @@ class Database:
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         try:
-            async with _begin(lease):
+            async with begin(lease):
                 return await work(Session(lease, self.observe, self.figures))
         finally:
             source.release(lease)
@@ -287,13 +290,6 @@ class Database:
 
         return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
 
-    async def _acquire(self, source: LeaseSource) -> Lease:
-        asked = time.perf_counter()
-        try:
-            return await source.acquire()
-        finally:
-            self.figures.waits.add(time.perf_counter() - asked)
-
     async def _send(
         self,
         source: LeaseSource,
@@ -302,26 +298,27 @@ class Database:
         arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         lease.is_reading = not statement.changes
+        kind = self.figures.changes if statement.changes else self.figures.reads
         broken = False
         began = time.perf_counter()
         try:
             if lease.autocommit:
                 rows = await _fetch_on(lease, sql, arguments, self.observe)
             else:
-                async with _begin(lease):
+                async with begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            self.answered_at = ended = time.perf_counter()
-            return rows, ended - began
-        except Dropped:
-            broken = True
+        except BaseException as error:
+            broken = isinstance(error, Dropped)
+            self.figures.add(kind, sql, time.perf_counter() - began)
             raise
+        else:
+            self.answered_at = ended = time.perf_counter()
+            self.figures.add(kind, sql, ended - began)
+            return rows, ended - began
         finally:
             source.release(lease, broken=broken)
-            self.figures.add(
-                CHANGE if statement.changes else READ, sql, time.perf_counter() - began
-            )
 
     async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -369,31 +366,8 @@ async def _fetch_on(
     return records
 
 
-@contextlib.asynccontextmanager
-async def _begin(lease: Lease) -> AsyncIterator[None]:
-    try:
-        async with lease.begin():
-            yield
-    except FAILURES as error:
-        if (meaning := translate_error(error, lease.driver)) is None:
-            raise
-        raise meaning from error
-
-
 async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
     return statement.decode(await rows)
-
-
-def create_engine(url: DatabaseUrl) -> "AsyncEngine":
-    """An SQLAlchemy engine for alembic, without a pool."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await connect(url, statement_timeout_ms=MIGRATION_MS)
-
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
-    )
 
 
 async def open_database(
@@ -409,22 +383,11 @@ async def open_database(
 
     `direct_url` bypasses the pooler that `url` leads through.
     """
-    target, direct = parse_url(url), parse_url(direct_url or url)
-
-    def connect_once() -> Awaitable[asyncpg.Connection]:
-        return connect(target, statement_timeout_ms=statement_timeout_ms)
-
-    def connect_directly() -> Awaitable[asyncpg.Connection]:
-        return connect(direct, application_name="howdah pulse")
-
-    def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return connect_with_retry(connect_once, target, deadline)
-
-    first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    route = Route(url, direct_url, statement_timeout_ms=statement_timeout_ms)
+    first = await route.open_first(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = open_pool(route.connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = open_pool(route.connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
-    database.pulse = Pulse(
-        database, connect_directly, None if direct.hosts == target.hosts else connect_once
-    )
+    database.is_pooled = route.is_pooled
+    database.pulse = Pulse(database, route.connect_directly, route.log_in)
     return database

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from db.figures import Distribution
+from db.postgres.connect import FAILURES, translate_error
 
 CLOSE_SECONDS = 5
 
@@ -37,6 +39,8 @@ class LeaseSource(Protocol):
     def lent(self) -> Collection[Lease]:
         """The connections in use."""
 
+    @property
+    def waits(self) -> Distribution: ...
     async def acquire(self) -> Lease: ...
     def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
     def suspend(self, error: Callable[[], HowdahError]) -> None: ...
@@ -84,6 +88,18 @@ class PooledLease:
         """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
         with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def begin(lease: Lease) -> AsyncIterator[None]:
+    """A transaction. Translates its errors that no statement causes."""
+    try:
+        async with lease.begin():
+            yield
+    except FAILURES as error:
+        if (meaning := translate_error(error, lease.driver)) is None:
+            raise
+        raise meaning from error
 
 
 def open_pool(

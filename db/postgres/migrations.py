@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from db.postgres.engine import ReadSession, create_engine
+from db.postgres.connect import create_engine
+from db.postgres.engine import ReadSession
 from db.postgres.statements import compile_statement
 from db.postgres.urls import parse_url
 

@@ -5,12 +5,12 @@ Decision 0058 has the reasons.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import asyncpg
 
 from db.errors import Unavailable
+from db.postgres.pooling import Connect
 from db.waiting import cancel_all
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,6 @@ Ticks are counted and not seconds, because this process may be the one that was 
 """
 # The server, its host or a pooler refused: it is alive, and what waits for it fails by itself.
 _ANSWERS = (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)
-
-
-Connect: TypeAlias = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Watched(Protocol):

@@ -49,8 +49,11 @@ class DatabaseUrl:
     user: str
     database: str
     ssl: SSLContext | None = field(repr=False)
-    pooled: bool
-    """True behind a pooler such as PgBouncer: prepared statements are not usable."""
+    pooled: bool | None
+    """True behind a pooler in transaction mode, where prepared statements are not usable.
+
+    None if the URL does not say: `pooling.is_pooled` finds out.
+    """
 
     @property
     def host(self) -> str:
@@ -151,10 +154,15 @@ def _check_encodable(user: str, password: str, database: str, hosts: list[tuple[
         raise _unusable("its host is invalid") from None
 
 
-def _is_pooled(host: str, port: int, flag: str) -> bool:
+def _is_pooled(host: str, port: int, flag: str) -> bool | None:
     if flag:
         return flag.lower() in _YES
-    return port in _POOLER_PORTS or "-pooler." in host
+    return True if port in _POOLER_PORTS or "-pooler." in host else None
+
+
+def mark_pooled(url: str) -> str:
+    """The URL, saying that it leads through a pooler in transaction mode."""
+    return f"{url}{'&' if '?' in url else '?'}pgbouncer=true"
 
 
 def _tls(parameters: dict[str, str]) -> SSLContext | None:

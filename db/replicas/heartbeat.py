@@ -5,12 +5,12 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import UUID
 
 from db.errors import HowdahError
 from db.postgres.engine import Database
-from db.replicas.repository import HEARTBEAT_S, Replicas
+from db.replicas.repository import HEARTBEAT_S, SILENT_AFTER, Replicas
 from db.version import __version__
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,22 @@ class Heartbeat:
         database: Database,
         *,
         process: int | None = None,
-        installation_id: UUID | None = None,
+        identify: Callable[[], Awaitable[UUID]] | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> None:
-        """Sends nothing before `opened`. A process draws its number, unless it is given one."""
+        """Sends nothing before `opened`. A process draws its number, unless it is given one.
+
+        `identify` returns the installation of the database, each time that a number is registered.
+        """
         self.process = _draw() if process is None else process
+        self.installation_id: UUID | None = None
         self._database = database
-        self._installation_id = installation_id
-        self._fingerprints = fingerprints or {}
+        self._identify = identify
+        self.fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
         self._seen_at = 0.0
-        self._is_failing = False
+        self.is_failing = False
+        """True while the database refuses heartbeats, which are changes, or does not respond."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -46,12 +51,12 @@ class Heartbeat:
         cls,
         database: Database,
         *,
-        installation_id: UUID | None = None,
+        identify: Callable[[], Awaitable[UUID]] | None = None,
         fingerprints: Mapping[str, str] | None = None,
         every_s: float = HEARTBEAT_S,
     ) -> AsyncIterator["Heartbeat"]:
         """Sends heartbeats inside the block. At its end the work of the process must have ended."""
-        heartbeat = cls(database, installation_id=installation_id, fingerprints=fingerprints)
+        heartbeat = cls(database, identify=identify, fingerprints=fingerprints)
         await heartbeat._register(heartbeat.process)
         task = asyncio.create_task(heartbeat._beat_for_ever(every_s), name="replicas: heartbeat")
         try:
@@ -82,25 +87,32 @@ class Heartbeat:
             try:
                 await self.beat()
             except (HowdahError, TimeoutError) as error:
-                if not self._is_failing:
+                if not self.is_failing:
                     log.warning("the database takes no heartbeat, will retry: %r", error)
-                self._is_failing = True
+                self.is_failing = True
                 continue
             except Exception:  # any error: without heartbeats this process would be found dead
                 log.exception("cannot send a heartbeat, will retry")
                 continue
-            if self._is_failing:
+            if self.is_failing:
                 log.info("the database takes heartbeats again")
-            self._is_failing = False
+            self.is_failing = False
 
     async def _leave_number(self) -> None:
         silent_s = asyncio.get_running_loop().time() - self._seen_at
-        log.error(
-            "this process was found dead, because its last heartbeat was %.0f s ago: the others "
-            "have interrupted its runs and closed its sessions. It ends what is left of them and "
-            "goes on under another number",
-            silent_s,
-        )
+        if silent_s < SILENT_AFTER.total_seconds():
+            log.error(
+                "the database no longer has the number of this process: it was replaced, or became "
+                "another installation. The process ends its runs and sessions and goes on under "
+                "another number"
+            )
+        else:
+            log.error(
+                "this process was found dead, because its last heartbeat was %.0f s ago: the others"
+                " have interrupted its runs and closed its sessions. It ends what is left of them "
+                "and goes on under another number",
+                silent_s,
+            )
         for end_work in self._end_work:
             end_work()
         number = _draw()
@@ -108,13 +120,15 @@ class Heartbeat:
         self.process = number
 
     async def _register(self, number: int) -> None:
+        if self._identify is not None:
+            self.installation_id = await self._identify()
         await self._database.write(
             lambda session: Replicas(session).register(
                 number,
                 version=__version__,
                 host=socket.gethostname(),
-                installation_id=self._installation_id,
-                fingerprints=self._fingerprints,
+                installation_id=self.installation_id,
+                fingerprints=self.fingerprints,
             ),
             reserved=True,
         )

@@ -38,7 +38,12 @@ from db.runs.unscoped.orphans import (
     interrupt_orphans,
     interrupt_queued,
 )
-from db.runs.unscoped.retention import expire_over_quota, list_expired, list_partial_results
+from db.runs.unscoped.retention import (
+    expire_over_quota,
+    kept_result_bytes,
+    list_expired,
+    list_partial_results,
+)
 
 __all__ = [
     "ACTIVE",
@@ -73,6 +78,7 @@ __all__ = [
     "find_any_run",
     "interrupt_orphans",
     "interrupt_queued",
+    "kept_result_bytes",
     "list_expired",
     "list_partial_results",
     "sessions_with_queued_runs",

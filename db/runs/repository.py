@@ -141,6 +141,14 @@ class Runs(Repository[RunRow, S]):
             for run_id, connection_id, pid, started_at in found
         ]
 
+    async def backends_elsewhere(self, connection_id: UUID, *, process: int) -> Sequence[Backend]:
+        """The backends that execute runs of other processes than `process` on a connection.
+
+        Without those of sessions.
+        """
+        values = {"connection_id": connection_id, "process": process}
+        return [Backend(*row) for row in await self.run(self._backends_elsewhere(), **values)]
+
     async def page(self, window: Window, filters: RunFilter) -> Page[RunRow]:
         values = _values(filters)
         return await self.fetch_page(
@@ -251,6 +259,17 @@ class Runs(Repository[RunRow, S]):
             is_any_of(run.id),
             run.state == text_literal(RunState.RUNNING),
             run.connection_id.is_not(None),
+            run.backend_pid.is_not(None),
+        )
+
+    @statement
+    def _backends_elsewhere(cls) -> ClauseElement:
+        run = cls.table().c
+        return cls.owned(run.backend_pid, run.backend_started_at).where(
+            run.connection_id == bindparam("connection_id"),
+            run.state == text_literal(RunState.RUNNING),
+            run.process != bindparam("process"),
+            run.session_id.is_(None),
             run.backend_pid.is_not(None),
         )
 

@@ -19,7 +19,7 @@ from db.storage.repositories.buckets import Buckets
 from db.storage.repositories.files import Files
 from db.storage.repositories.folders import Folders
 from db.storage.repositories.replicas import Replicas
-from db.storage.repositories.unscoped import PublicBuckets
+from db.storage.repositories.unscoped import PublicBuckets, kept_file_bytes
 from db.storage.rows import (
     UPLOAD_WITHIN,
     BspRow,
@@ -90,6 +90,7 @@ __all__ = [
     "file_deleted",
     "file_key",
     "has_new_name",
+    "kept_file_bytes",
     "object_headers",
     "object_key",
     "objects_of",

@@ -15,15 +15,19 @@ from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.postgres import migrations
 from db.postgres.embedded import use_running_server
+from db.postgres.pooling import NO_DIRECT_URL, is_url_pooled
+from db.postgres.urls import parse_url
 from db.security.keys import load_keys
 from db.security.vault import Keychain
 from db.services import OwnDatabase, open_own_database
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.system.health import probe_database
+from db.workbench.connections.pgbouncer import read_pgbouncer_settings
 from db.workbench.results.formats import ResultFormat, require_format
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
 MIN_FREE_BYTES = 500_000_000
+MAX_LOGIN_RETRY_S = 3
 
 
 class CheckState(Enum):
@@ -196,6 +200,9 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         async with open_own_database(settings) as own:
             async for finding in _own_database(own):
                 yield finding
+            if settings.database_url is not None:
+                async for finding in _pooler(own, settings.database_url):
+                    yield finding
             yield await _events(settings.events_url or own.direct_url)
     except HowdahError as error:
         yield _broken("database", error)
@@ -221,6 +228,39 @@ async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
         hint = "Run `howdah migrate`; `howdah serve` also does so when it starts."
         message = f"The database is not at {migrations.head()}."
         yield Finding(CheckState.ATTENTION, "migrations", message, hint)
+
+
+async def _pooler(own: OwnDatabase, url: str) -> AsyncIterator[Finding]:
+    """What is in front of the database, by its behaviour."""
+    target, direct = parse_url(url), parse_url(own.direct_url)
+    if not await is_url_pooled(target, probe=True):
+        message = "No pooler in transaction mode is in front of the database."
+        hint = "Add pgbouncer=false to HOWDAH_DATABASE_URL to keep statements prepared."
+        yield Finding(CheckState.OK, "pooler", message, hint if own.database.is_pooled else "")
+        return
+    if not own.database.is_pooled:
+        message = "The database is behind a pooler in transaction mode."
+        hint = "Remove pgbouncer=false from HOWDAH_DATABASE_URL."
+        yield Finding(CheckState.BROKEN, "pooler", message, hint)
+    elif direct.hosts == target.hosts or await is_url_pooled(direct, probe=True):
+        hint = "Set it to the address of the database itself, and HOWDAH_EVENTS_URL if it has none."
+        yield Finding(CheckState.ATTENTION, "pooler", f"{NO_DIRECT_URL}.", hint)
+    else:
+        message = "HOWDAH_DIRECT_DATABASE_URL bypasses the pooler in transaction mode."
+        yield Finding(CheckState.OK, "pooler", message)
+    yield await _login_retry(target.dsn)
+
+
+async def _login_retry(dsn: str) -> Finding:
+    retry_s = (await read_pgbouncer_settings(dsn)).get("server_login_retry")
+    if retry_s is None:
+        message = "The pooler does not show its settings. PgBouncer needs server_login_retry = 1."
+        return Finding(CheckState.OK, "pooler", message)
+    if float(retry_s) <= MAX_LOGIN_RETRY_S:
+        return Finding(CheckState.OK, "pooler", f"PgBouncer has server_login_retry = {retry_s}.")
+    message = f"After an outage PgBouncer refuses clients for {retry_s} s (server_login_retry)."
+    hint = "Set server_login_retry = 1 in pgbouncer.ini."
+    return Finding(CheckState.ATTENTION, "pooler", message, hint)
 
 
 async def _events(url: str) -> Finding:

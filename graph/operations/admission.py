@@ -119,7 +119,7 @@ class Admission:
         self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
         self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
         self.waits = Distribution()
-        """Seconds that operations waited for a slot."""
+        """Seconds that operations waited for a slot, of those for which none was free."""
 
     @property
     def users(self) -> int:
@@ -171,9 +171,7 @@ class Admission:
             if cost >= UNIT_FIELDS:  # a small one fits beside it
                 heaviest = max(SMALL, self._work_of_one_user() - SMALL)
                 weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
-        if slots.take(user, weight):
-            self.waits.add(0.0)
-        else:
+        if not slots.take(user, weight):
             began = time.perf_counter()
             await slots.acquire(user, weight)
             self.waits.add(time.perf_counter() - began)

@@ -10,7 +10,7 @@ class Following(Protocol):
     """A subscription that is open."""
 
     def note(self, code: str) -> None:
-        """Call with the code of each answer."""
+        """Call with `OK` when the subscription is open, and with the code of each answer."""
 
     def end(self) -> None: ...
 

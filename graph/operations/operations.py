@@ -22,7 +22,7 @@ from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.observer import UNOBSERVED, Observer
+from graph.operations.observer import UNOBSERVED, Following, Observer
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
@@ -89,29 +89,26 @@ class Operations:
                 token of the viewer lacks a scope.
         """
         try:
-            return await self._prepare(request, context)
+            text, kept_as = self._documents.find(request)
+            name = request.operation_name or None
+            if request.extensions is not None:
+                context.reports_cost = request.extensions.get(COST) is True
+            prepared = self._plans.find(text, name)
+            if prepared is None:
+                async with self.admission.document(context):  # another request may have made it
+                    prepared = self._plans.find(text, name) or await self._plans.make(text, name)
+            if kept_as is not None:
+                self._documents.keep(kept_as, text)
+            if context.viewer is not None:
+                context.viewer.require_scopes(prepared.scopes)
+        except Forbidden as error:
+            self._observer.refused(context, error.code)
+            raise Refused(error) from None
         except Refused as refused:
             first = refused.errors[0]
             code = first.code if isinstance(first, HowdahError) else BadInput.code
             self._observer.refused(context, code)
             raise
-
-    async def _prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
-        text, kept_as = self._documents.find(request)
-        name = request.operation_name or None
-        if request.extensions is not None:
-            context.reports_cost = request.extensions.get(COST) is True
-        prepared = self._plans.find(text, name)
-        if prepared is None:
-            async with self.admission.document(context):  # another request may have made it
-                prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        if kept_as is not None:
-            self._documents.keep(kept_as, text)
-        if context.viewer is not None:
-            try:
-                context.viewer.require_scopes(prepared.scopes)
-            except Forbidden as error:
-                raise Refused(error) from None
         return prepared
 
     async def run(
@@ -150,7 +147,9 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         following = self._observer.follow(prepared, context)
         try:
-            async with contextlib.aclosing(self._follow(prepared, variables, context)) as answers:
+            async with contextlib.aclosing(
+                self._follow(prepared, variables, context, following)
+            ) as answers:
                 async for answer in answers:
                     following.note(answer.code)
                     yield answer
@@ -158,7 +157,11 @@ class Operations:
             following.end()
 
     async def _follow(
-        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+        self,
+        prepared: Prepared,
+        variables: Mapping[str, Any] | None,
+        context: Context,
+        following: Following,
     ) -> AsyncGenerator[Answer]:
         request_id = context.request_id
         try:
@@ -177,6 +180,7 @@ class Operations:
         if isinstance(source, ExecutionResult):
             yield self._with_cost(_answer(source, request_id), prepared, variables, context)
             return
+        following.note("OK")
         try:
             async for result in source:
                 answer = _answer(result, request_id)

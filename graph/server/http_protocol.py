@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from db.users.throttle import network_of
+from graph.transport.gateway import Shutdown
 
 HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 15.0
@@ -144,9 +145,16 @@ class Protocol(HttpToolsProtocol):
     A request that arrives in one piece starts no timer.
     """
 
-    def __init__(self, *args: Any, connections: ConnectionsByAddress, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        connections: ConnectionsByAddress,
+        stopping: Shutdown,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self._connections = connections
+        self._stopping = stopping
         self._network: str | None = None
         self._head_bytes: int | None = None  # received so far; None outside of a head
         self._in_body = False
@@ -183,7 +191,14 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn has no setting for it
+        if self._stopping.draining:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
+
+    def close_after_response(self) -> None:
+        """An idle connection stays open for a request that the client may be sending."""
+        if not self._is_answered():
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._in_body = False

@@ -2,9 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 
-from db.figures import SIZES, SLOWNESS_S, Distribution, Distributions
+from db.figures import SIZES, Distribution, Distributions
 from graph.context import Context
 from graph.operations import Prepared
 from graph.server.operation_log import OperationLog
@@ -13,19 +12,17 @@ from graph.server.operation_log import OperationLog
 class OperationObserver:
     """Called by `Operations`. Takes less than a microsecond unless the operation is logged."""
 
-    def __init__(self, count: Callable[[str, str, float], None], log: OperationLog) -> None:
-        """`count` receives the kind, the outcome and the seconds of queries and mutations."""
-        self.fields: Distributions[str] = Distributions(SLOWNESS_S)
+    def __init__(self, log: OperationLog) -> None:
+        self.durations: Distributions[tuple[str, str]] = Distributions()
+        """Of queries and mutations, by root field and code."""
         self.statements = Distribution(SIZES)
         self.refusals: Counter[str] = Counter()
         self.subscriptions: Counter[str] = Counter()
         self.open_subscriptions: Counter[str] = Counter()
         self.log = log
-        self._count = count
 
     def ended(self, prepared: Prepared, context: Context, code: str, seconds: float) -> None:
-        self._count(prepared.kind.value, code, seconds)
-        self.fields[prepared.field].add(seconds)
+        self.durations[prepared.field, code].add(seconds)
         self.statements.add(context.statements.value)
         log = self.log
         if (seconds >= log.slow_s or log.logs_all) and log.is_due(code, seconds):

@@ -49,8 +49,9 @@ class OperationLog:
             return
         kind = name = field = None
         if prepared is not None:
-            kind, field, name = prepared.kind.value, prepared.field, prepared.operation.name
-        name = name and name[:MAX_NAME_LENGTH]
+            kind, field = prepared.kind.value, prepared.field
+            named = prepared.operation.definition.name
+            name = named and named.value[:MAX_NAME_LENGTH]
         milliseconds = None if seconds is None else round(seconds * 1000, 1)
         viewer = context.viewer
         entry: dict[str, Any] = {

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from db.settings import Settings
-from db.system.health import probe_database
+from db.system.condition import examine
 from graph.server.metrics import Metrics
 from graph.transport.gateway import Gateway
 from graph.transport.proxies import is_local
@@ -19,20 +19,24 @@ async def alive(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Readiness: whether this replica can serve requests. Responds within a second."""
+    """Readiness: whether this replica can serve requests. Responds within about a second.
+
+    What all replicas share, and what stops only a part of them, does not make it red: then no
+    replica would serve the rest (docs/replicas.md).
+    """
     gateway: Gateway = request.state.gateway
-    if gateway.shutdown.begun:
+    if gateway.shutdown.draining:
         return _not_ready("stopping")
-    found = await probe_database(gateway.services.database)
-    if not found.ok:
+    database, faults = await examine(gateway.services)
+    if not database.ok:
         return _not_ready("the database does not answer")
-    if not found.migrations_current:
+    if not database.migrations_current:
         return _not_ready("the database lacks migrations")
-    return PlainTextResponse("ready\n")
+    return PlainTextResponse("\n".join(("degraded" if faults else "ready", *faults)) + "\n")
 
 
 async def metrics(request: Request) -> Response:
-    """Metrics for Prometheus. Without a token, only for callers on this machine."""
+    """Metrics for Prometheus. Without a token, only in development and on this machine."""
     settings: Settings = request.state.gateway.services.settings
     if not _may_read_metrics(request, settings):
         return PlainTextResponse(
@@ -49,8 +53,8 @@ ROUTES = (Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", m
 
 
 def _may_read_metrics(request: Request, settings: Settings) -> bool:
-    if settings.metrics_token is None:
-        return settings.on_loopback and is_local(request)
+    if settings.metrics_token is None:  # a proxy of the same machine may add no header
+        return settings.development and settings.on_loopback and is_local(request)
     expected = f"Bearer {settings.metrics_token}"
     authorization = request.headers.get("authorization", "")
     return hmac.compare_digest(authorization.encode(), expected.encode())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import logging
 import socket
 import sys
 from typing import Any
@@ -20,6 +21,8 @@ from graph.server.tracing import Traces
 from graph.transport.gateway import Shutdown
 from graph.transport.proxies import TrustedProxies
 
+log = logging.getLogger(__name__)
+
 _STREAMS_WAIT_S = 5.0
 SWITCH_INTERVAL_S = 0.001
 """The event loop waits as long for the interpreter after each system call while a thread is busy,
@@ -27,11 +30,16 @@ such as that of a large document or a tunnel. The default of Python is 5 ms."""
 
 
 class Server(uvicorn.Server):
-    """Closes sockets and streams with code 1001 before uvicorn closes them with 1012."""
+    """Stops in an order in which neither a client nor a load balancer sees a failure.
 
-    def __init__(self, config: uvicorn.Config, shutdown: Shutdown) -> None:
+    It drains, closes the listening socket, and then closes sockets and streams with code 1001
+    before uvicorn closes them with 1012 (docs/decisions/0060-readiness.md).
+    """
+
+    def __init__(self, config: uvicorn.Config, shutdown: Shutdown, *, drain_s: float = 0) -> None:
         super().__init__(config)
         self._shutdown = shutdown
+        self._drain_s = drain_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -42,7 +50,23 @@ class Server(uvicorn.Server):
         """Leave signals to the command: uvicorn raises them again, which prevents exit code 0."""
         return contextlib.nullcontext()
 
+    def drain(self) -> None:
+        """Drains, during which load balancers find `/readyz` red, and then ends."""
+        if self._shutdown.draining:
+            return
+        log.info("stopping; new connections are accepted for %d s more", self._drain_s)
+        self._shutdown.drain()
+        for connection in self.server_state.connections:
+            if isinstance(connection, Protocol):  # a WebSocket is not
+                connection.close_after_response()
+        asyncio.get_running_loop().call_later(self._drain_s, self._leave)
+
+    def _leave(self) -> None:
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()  # a refused connection is retried elsewhere, an error is not
         self._shutdown.begin()
         await wait_up_to(_STREAMS_WAIT_S, self._shutdown.streams_ended())
         await super().shutdown(sockets)
@@ -50,11 +74,11 @@ class Server(uvicorn.Server):
 
 def create_server(app: Starlette, settings: Settings, traces: Traces | None = None) -> Server:
     """A server for an application of `graph.app`."""
-    served = traces.requests(app) if traces else app
-    return Server(create_config(served, settings), app.state.shutdown)
+    served, shutdown = traces.requests(app) if traces else app, app.state.shutdown
+    return Server(create_config(served, settings, shutdown), shutdown, drain_s=settings.drain_s)
 
 
-def create_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def create_config(app: ASGIApp, settings: Settings, shutdown: Shutdown) -> uvicorn.Config:
     trusts_proxies = bool(settings.trusted_proxies) and not settings.development
     proxies = TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else None
     connections = ConnectionsByAddress(
@@ -67,7 +91,9 @@ def create_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         port=settings.port,
         interface="asgi3",
         lifespan="on",
-        http=functools.partial(Protocol, connections=connections),  # type: ignore[arg-type]  # a class
+        http=functools.partial(  # type: ignore[arg-type]  # a class
+            Protocol, connections=connections, stopping=shutdown
+        ),
         ws=_websocket_protocol,  # type: ignore[arg-type]  # a class
         ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small

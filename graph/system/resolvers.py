@@ -4,7 +4,8 @@ import strawberry
 
 from db.kit.audit import AuditKind, recording_outcome
 from db.services import Services
-from db.system.health import DatabaseProbe, probe_database
+from db.system.condition import examine
+from db.system.health import DatabaseProbe
 from db.system.integrity import Integrity
 from graph.auth import AdminOnly, Anyone
 from graph.context import Info
@@ -65,16 +66,17 @@ class Mutation:
 
 
 async def _health(services: Services, *, details: bool) -> HealthRow:
-    database = await probe_database(services.database)
-    events_ok = services.events.is_up
+    database, faults = await examine(services)
     if not database.serves:
         status = HealthStatus.DOWN
     else:
-        status = HealthStatus.OK if events_ok else HealthStatus.DEGRADED
-    findings = (*services.findings, *database.findings)
+        status = HealthStatus.DEGRADED if faults else HealthStatus.OK
+    findings = (*faults, *services.findings, *database.findings)
     return HealthRow(
         status=status,
         database=database if details else DatabaseProbe(ok=database.ok),
-        events=ComponentStatus(ok=events_ok, kind=services.events.kind if details else None),
+        events=ComponentStatus(
+            ok=services.events.is_up, kind=services.events.kind if details else None
+        ),
         findings=list(findings) if details else None,
     )

@@ -19,9 +19,10 @@ _STARTED_AT = time.monotonic()
 
 @graphql_enum(
     "Overall state of a server.",
-    OK="The database and the event bus are working.",
-    DEGRADED="The event bus is down. Requests are served, but subscriptions receive changes up to "
-    "two seconds late.",
+    OK="All parts of the server are working.",
+    DEGRADED="Requests are served, but the event bus or the object store does not respond, a disk "
+    "is full, the database does not accept changes, or the settings differ from those of another "
+    "replica. `findings` names the fault.",
     DOWN="The database does not respond or has missing migrations.",
 )
 class HealthStatus(StrEnum):
@@ -71,8 +72,8 @@ class EventsStatus:
 @strawberry.type(description="State of the object store, which stores the bytes of files.")
 class ObjectsStatus:
     ok: bool = attribute(
-        "True if the object store responded within one second. The result is cached for a few "
-        "seconds."
+        "True if the object store responded within one second and has free space. The result is "
+        "cached for a few seconds."
     )
     kind: str | None = attribute(
         "Backend: `file`, `s3`, `gs` or `az`. Null unless the viewer is an admin."
@@ -85,10 +86,11 @@ class Health:
     database: DatabaseProbe = attribute("State of the database.", type=DatabaseStatus)
     events: ComponentStatus = attribute("State of the event bus.", type=EventsStatus)
     findings: list[str] | None = attribute(
-        "Problems found since the server started. Null unless the viewer is an admin."
+        "Present faults, and problems found since the server started. Null unless the viewer is "
+        "an admin."
     )
 
-    @field("State of the object store. Checked only if this field is selected.", type=ObjectsStatus)
+    @field("State of the object store.", type=ObjectsStatus)
     async def objects(self, info: Info) -> ComponentStatus:
         objects, viewer = info.context.services.objects, info.context.viewer
         details = viewer is not None and viewer.is_admin

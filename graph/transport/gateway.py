@@ -31,10 +31,13 @@ RECHECK_S = 30.0
 class Shutdown:
     """Signals the shutdown to sockets and streams, and counts those that are open.
 
-    After it began, new work is refused and streams are closed; running operations may finish.
+    While the server drains, it serves as before, but `/readyz` is red and each response closes its
+    connection. After the shutdown began, new work is refused and streams are closed; running
+    operations may finish.
     """
 
     def __init__(self) -> None:
+        self.draining = False
         self._begun = asyncio.Event()
         self._streams = 0
         self._no_streams = asyncio.Event()
@@ -49,7 +52,11 @@ class Shutdown:
         """The number of open sockets and streams."""
         return self._streams
 
+    def drain(self) -> None:
+        self.draining = True
+
     def begin(self) -> None:
+        self.drain()
         self._begun.set()
 
     async def wait(self) -> None:

@@ -26,7 +26,11 @@ from db.users.attempt_counts import Limit
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "limits.md"
 
-NO_LIMITS = {"port": "an address", "hsts_seconds": "what browsers are told"}
+NO_LIMITS = {
+    "port": "an address",
+    "hsts_seconds": "what browsers are told",
+    "operation_log_every": "how many operations are not logged",
+}
 """Whole numbers among the settings that limit nothing, with the reason."""
 
 INTERNAL = {
@@ -35,6 +39,7 @@ INTERNAL = {
     "db.audit.repository.request_id_rule": "no request ID is longer",
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
+    "db.postgres.monitoring.slow_statements.MAX_EXPLAINED": "the size of a cache",
     "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",

@@ -10,7 +10,7 @@ from tests.survival.history import recording
 from tests.survival.history.checker import find_anomalies
 
 FULL = recording.Plan(operations=100_000, users=4, clients=16, faults=60, longest_fault_s=20)
-QUICK = recording.Plan(operations=400, users=2, clients=6, faults=7, longest_fault_s=0.5)
+QUICK = recording.Plan(operations=400, users=2, clients=6, faults=8, longest_fault_s=0.5)
 
 
 async def drill(plan: Plan) -> list[Figure]:

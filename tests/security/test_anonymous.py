@@ -66,8 +66,8 @@ async def small_server(**chosen: object) -> AsyncIterator[int]:
             Route("/refused", refuse, methods=["POST"]),
         ]
     )
-    app.state.shutdown = Shutdown()
-    server = Server(create_config(app, Settings(port=0, **chosen)), app.state.shutdown)  # type: ignore[arg-type]  # settings of a test
+    shutdown = Shutdown()
+    server = Server(create_config(app, Settings(port=0, **chosen), shutdown), shutdown)  # type: ignore[arg-type]  # settings of a test
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
         async with patience():

@@ -15,6 +15,7 @@ from db.services import Services
 from db.settings import Settings, load_settings
 from graph.context import Context
 from graph.server.uvicorn_server import create_config
+from graph.transport.gateway import Shutdown
 from tests.security.test_local_sign_in import FORWARDED, calling
 
 TOKEN = "0123456789abcdef-of-prometheus"
@@ -31,10 +32,18 @@ async def read_metrics(
         return (await http.get("/metrics", headers=headers)).status_code
 
 
-@pytest.mark.parametrize("env", ["development", "production"])
-async def test_metrics_are_open_to_this_machine(services: Services, env: str) -> None:
-    assert await read_metrics(services, env=env) == 200
-    assert await read_metrics(services, env=env, host="::1", peer="::1") == 200
+async def test_metrics_are_open_to_this_machine_in_development(services: Services) -> None:
+    assert await read_metrics(services) == 200
+    assert await read_metrics(services, host="::1", peer="::1") == 200
+
+
+async def test_production_metrics_need_the_token_on_loopback(services: Services) -> None:
+    """A proxy on the same machine may add no header."""
+    assert await read_metrics(services, env="production") == 401
+    authorized = {"authorization": f"Bearer {TOKEN}"}
+    assert await read_metrics(services, env="production", headers=authorized) == 401
+    passed = await read_metrics(services, env="production", headers=authorized, metrics_token=TOKEN)
+    assert passed == 200
 
 
 @pytest.mark.parametrize("env", ["development", "production"])
@@ -80,7 +89,7 @@ async def seen(
         context = Context(services=services, viewer=None, request_id="", scope=request.scope)
         return JSONResponse({"address": context.client_address, "links": context.base_url})
 
-    config = create_config(Starlette(routes=[Route("/", echo)]), settings)
+    config = create_config(Starlette(routes=[Route("/", echo)]), settings, Shutdown())
     config.load()
     transport = httpx.ASGITransport(config.loaded_app, client=(peer, 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://howdah") as http:

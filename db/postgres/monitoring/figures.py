@@ -6,8 +6,6 @@ from contextvars import ContextVar
 
 from db.figures import SIZES, Distribution
 
-READ, CHANGE, TRANSACTION = "read", "change", "transaction"
-
 
 class StatementCount:
     """How many statements an operation has sent."""
@@ -26,16 +24,17 @@ class DatabaseFigures:
     """`slow_s` and `report_slow` are set by whoever wants to know of slow statements."""
 
     def __init__(self) -> None:
-        self.waits = Distribution()
+        self.reads = Distribution()
+        self.changes = Distribution()
+        self.in_transactions = Distribution()
         self.batches = Distribution(SIZES)
-        self.statements = {kind: Distribution() for kind in (READ, CHANGE, TRANSACTION)}
         self.conflicts = self.lost = self.slow = 0
         self.slow_s = math.inf
         self.report_slow: Callable[[str, float], None] = lambda _sql, _seconds: None
 
-    def add(self, kind: str, sql: str, seconds: float) -> None:
-        """Call after each statement, failed ones included."""
-        self.statements[kind].add(seconds)
+    def add(self, durations: Distribution, sql: str, seconds: float) -> None:
+        """Call after each statement, failed ones included, with the durations of its kind."""
+        durations.add(seconds)
         if seconds >= self.slow_s:
             self.slow += 1
             self.report_slow(sql, seconds)

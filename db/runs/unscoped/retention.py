@@ -34,6 +34,12 @@ _PARTIAL = compile_statement(
         FROM query_run_pages AS page JOIN query_runs AS run ON run.id = page.run_id
         WHERE run.row_count = 0 AND run.finished_at IS NOT NULL LIMIT 100""")
 )
+_KEPT_BYTES = compile_statement(text("SELECT coalesce(sum(result_bytes), 0) FROM query_runs"))
+
+
+async def kept_result_bytes(session: ReadSession) -> int:
+    """The size of the results of all owners."""
+    return int(await session.value(_KEPT_BYTES))
 
 
 async def expire_over_quota(

@@ -22,9 +22,9 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.engine import ReadSession, Session
 from db.postgres.ownership import PublicRows
-from db.postgres.statements import Statement, unscoped_change, unscoped_statement
+from db.postgres.statements import Statement, compile_statement, unscoped_change, unscoped_statement
 from db.storage.rows import (
     CANCELLED_REPLACEMENT,
     NEWEST,
@@ -44,6 +44,16 @@ def is_public_bucket() -> PublicRows:
 
 def is_in_public_bucket() -> PublicRows:
     return PublicRows(exists().where(_BUCKET.id == _FILE.bucket_id, not_(_BUCKET.private)))
+
+
+_KEPT_BYTES = compile_statement(
+    select(func.coalesce(func.sum(_BUCKET.total_size), 0)), unscoped=True
+)
+
+
+async def kept_file_bytes(session: ReadSession) -> int:
+    """The size of the files of all owners, from the counters of their buckets."""
+    return int(await session.value(_KEPT_BYTES))
 
 
 def is_expected_upload(upload_id: Any) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from db.database_sessions import SessionBackend, close_lost, close_overdue
 from db.events import Event, EventBus
+from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
 from db.runs import OrphanRow, end_overdue, interrupt_orphans
@@ -93,8 +94,12 @@ class Takeover:
     async def _write(self, session: Session) -> _TakenOver:
         """One transaction: a process that wakes up either is alive, or has nothing left to write.
 
-        Sessions before runs, as in all transactions that lock both.
+        Sessions before runs, as in all transactions that lock both. What another installation
+        executes is not touched, also if its rows were restored into this database meanwhile.
         """
+        installation_id = self._runner.heartbeat.installation_id
+        if installation_id is not None and not await is_own(session, installation_id):
+            return _TakenOver((), (), ())
         fenced = await Replicas(session).fence_silent(self._runner.process)
         closed = [*await close_lost(session), *await close_overdue(session)]
         for one in closed:

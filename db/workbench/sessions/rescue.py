@@ -2,19 +2,33 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from uuid import UUID
 
 import psycopg
 
 from db.database_sessions import SessionBackend
 from db.errors import HowdahError
-from db.runs import OrphanRow
-from db.workbench.connections.libpq import abort_after
+from db.kit.base import OwnerId
+from db.runs import Backend, OrphanRow
+from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE
 
 log = logging.getLogger(__name__)
 
 END_BACKEND_S = 12.0
+END_STATEMENTS_S = 3.0
+CANCEL_PHASE_S = 1.0
+CHECK_S = 0.1
+
+_THEIRS = """FROM pg_stat_activity AS backend
+    JOIN unnest(%s::int[], %s::text[]) AS theirs (pid, started)
+        ON backend.pid = theirs.pid AND backend.backend_start::text = theirs.started
+    WHERE backend.state = 'active'"""
+_CANCEL = f"SELECT pg_cancel_backend(backend.pid) {_THEIRS}"
+_ARE_LEFT = f"SELECT count(*) > 0 {_THEIRS}"
+_TERMINATE = f"SELECT pg_terminate_backend(backend.pid) {_THEIRS}"
 
 
 async def end_backend(workbench: Workbench, subject: str, left: SessionBackend | OrphanRow) -> None:
@@ -31,3 +45,34 @@ async def end_backend(workbench: Workbench, subject: str, left: SessionBackend |
                 await connection.execute(TERMINATE, backend)
     except (HowdahError, TimeoutError, psycopg.Error) as error:
         log.warning("the backend of %s was not terminated: %s", subject, error)
+
+
+async def end_statements(
+    workbench: Workbench, owner: OwnerId, connection_id: UUID, backends: Sequence[Backend]
+) -> None:
+    """Cancels the statements of other processes, and terminates those that go on.
+
+    A process that hangs would not end them; a failure is logged.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + CANCEL_PHASE_S
+    theirs = ([backend.pid for backend in backends], [backend.started_at for backend in backends])
+    try:
+        async with (
+            asyncio.timeout(END_STATEMENTS_S),
+            workbench.side_connection(owner, connection_id) as connection,
+        ):
+            with abort_after(connection, END_STATEMENTS_S):
+                await connection.execute(_CANCEL, theirs)
+                while await _are_left(connection, theirs):
+                    if loop.time() >= until:
+                        await connection.execute(_TERMINATE, theirs)
+                        return
+                    await asyncio.sleep(CHECK_S)
+    except (HowdahError, TimeoutError, psycopg.Error) as error:
+        log.warning("statements on connection %s were not ended: %s", connection_id, error)
+
+
+async def _are_left(connection: Connection, theirs: tuple[list[int], list[str]]) -> bool:
+    row = await (await connection.execute(_ARE_LEFT, theirs)).fetchone()
+    return bool(row and row[0])

@@ -18,7 +18,7 @@ from db.errors import HowdahError
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
-from db.runs import RunRow
+from db.runs import Backend, RunRow, Runs
 from db.waiting import ShieldedTasks
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
@@ -107,10 +107,17 @@ class DatabaseSessionsService:
         return row
 
     async def close_all_on(self, owner: OwnerId, connection_id: UUID) -> None:
-        """Closes the sessions on a connection that is about to be closed or deleted."""
+        """Closes the sessions on a connection that is about to be closed or deleted.
+
+        Also ends the statements that other processes execute on it: they hear that it is closed,
+        but one that hangs does not, and without the connection they can not be ended.
+        """
+        process = self._runner.process
         async with self._database.read() as session:
             rows = await DatabaseSessions(session, owner).open_on(connection_id)
-        await asyncio.gather(*(self.close(owner, row.id) for row in rows))
+            backends = await Runs(session, owner).backends_elsewhere(connection_id, process=process)
+        closing = [self.close(owner, row.id) for row in rows]
+        await asyncio.gather(*closing, self._end_statements(owner, connection_id, backends))
 
     async def end_transaction(self, owner: OwnerId, session_id: UUID, command: str) -> RunRow:
         """Executes COMMIT or ROLLBACK in its turn, and waits for its end."""
@@ -169,6 +176,15 @@ class DatabaseSessionsService:
         )
         await publish_session(self._events, closed.id, runs)
         await end_backend(self._workbench, f"session {closed.id}", closed)
+
+    async def _end_statements(
+        self, owner: OwnerId, connection_id: UUID, backends: Sequence[Backend]
+    ) -> None:
+        if backends:
+            await load_drivers()
+            from db.workbench.sessions.rescue import end_statements
+
+            await end_statements(self._workbench, owner, connection_id, backends)
 
     def _abandon_all(self) -> None:
         """The number of this process is dead: another one has closed its sessions."""

@@ -81,9 +81,5 @@ async def serve_requests(
         traces=traces,
     )
     server = create_server(app, settings, traces)
-
-    def leave() -> None:
-        server.should_exit = True
-
-    stop.by = leave
+    stop.by = server.drain
     await server.serve(sockets=[listener])

@@ -29,7 +29,7 @@ from graph.server.tracing import Traces, tracing
 
 log = logging.getLogger(__name__)
 
-STOP_GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
+STOP_GRACE_S = 10.0  # beyond drain_s and stop_seconds: for sockets, and for the services to close
 BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
 STABLE_AFTER_S = 10.0
 FINDINGS_INTERVAL_S = 1.0
@@ -58,7 +58,12 @@ def serve_with_workers(settings: Settings, count: int) -> None:
 async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
     async with open_server(settings) as (services, listener):
         ending = asyncio.Event()
-        stop.by = ending.set
+
+        def leave() -> None:
+            ending.set()
+            listener.close()  # else connections wait for a worker after the last has closed its own
+
+        stop.by = leave
         database_url = services.embedded.url if services.embedded else None
         with tempfile.TemporaryDirectory(prefix="howdah-metrics-") as folder:
             async with asyncio.TaskGroup() as tasks:
@@ -98,7 +103,8 @@ async def _run_worker(task: WorkerTask, services: Services, ending: asyncio.Even
         await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
         sending.cancel()
         worker.stdin.close()
-        async with asyncio.timeout(task.settings.stop_seconds + STOP_GRACE_S):
+        limit_s = task.settings.drain_s + task.settings.stop_seconds + STOP_GRACE_S
+        async with asyncio.timeout(limit_s):
             return await ended
     except TimeoutError:
         log.warning("a worker did not stop in time and is killed")

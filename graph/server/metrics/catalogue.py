@@ -78,7 +78,8 @@ LOADER_BATCH = _histogram(
 
 # Admission
 ADMISSION_SECONDS = _histogram(
-    "admission_wait_seconds", "Time that operations waited for a slot of their user."
+    "admission_wait_seconds",
+    "Time that operations waited for a slot of their user, of those that had to wait.",
 )
 ADMISSION_USERS = _gauge("admission_users", "Users with an operation in progress.")
 ADMISSION_WAITING = _gauge("admission_users_waiting", "Users whose operations wait for a slot.")
@@ -96,7 +97,8 @@ DATABASE_WAITING = _gauge(
     "database_waiting", "Statements that wait for a connection, or to be sent with equal ones."
 )
 DATABASE_WAIT = _histogram(
-    "database_wait_seconds", "Time that statements and transactions waited for a connection."
+    "database_wait_seconds",
+    "Time that statements and transactions waited for a connection, of those that had to wait.",
 )
 STATEMENT_SECONDS = _histogram(
     "database_statement_seconds",

@@ -21,11 +21,6 @@ class Instruments:
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._counted: dict[Any, Any] = {}
 
-    def histogram(self, metric: Metric, labels: tuple[str, ...]) -> Histogram:
-        """One that is observed as values occur, for those that a `kill -9` must not lose."""
-        found: Histogram = self._child(metric, labels)
-        return found
-
     def record(self, samples: Iterable[Sample]) -> None:
         for metric, labels, value in samples:
             child = self._child(metric, labels)

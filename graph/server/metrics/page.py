@@ -12,13 +12,12 @@ from typing import NoReturn
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
-from graph.server.metrics.catalogue import OPERATION_SECONDS, Metric
+from graph.server.metrics.catalogue import Metric
 from graph.server.metrics.instruments import Instruments, Sample
 from graph.server.metrics.workers import registry_of_all
 
@@ -32,23 +31,15 @@ disable_created_metrics()
 
 
 class Metrics:
-    """Observes operations as they end, and reads all other values before they are reported."""
+    """Reads the values of this process before they are reported."""
 
     def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
         self._samples = samples
         self._registry = CollectorRegistry()
         self._instruments = Instruments(self._registry)
         self._process = ProcessCollector(registry=None)
-        self._of_outcome: dict[tuple[str, str], Histogram] = {}
         self._page: tuple[bytes, str] | None = None
         self._page_until = 0.0
-
-    def count(self, kind: str, outcome: str, seconds: float) -> None:
-        durations = self._of_outcome.get((kind, outcome))
-        if durations is None:
-            durations = self._instruments.histogram(OPERATION_SECONDS, (kind, outcome))
-            self._of_outcome[kind, outcome] = durations
-        durations.observe(seconds)
 
     def page(self) -> tuple[bytes, str]:
         """The metrics of all workers, and the media type.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from db.errors import Overloaded
 from db.events import EventBus
+from db.figures import SLOWNESS_S, Distributions
 from db.kit.audit import recorded
 from db.objects.store import ObjectFigures
 from db.postgres.engine import Database
@@ -47,7 +48,14 @@ def samples_of(process: Process) -> Iterator[Sample]:
 
 def _of_operations(process: Process) -> Iterator[Sample]:
     observer, plans, admission = process.observer, process.plans, process.operations.admission
-    for field, seconds in observer.fields.items():
+    of_outcome: Distributions[tuple[str, str]] = Distributions()
+    of_field: Distributions[str] = Distributions(SLOWNESS_S)
+    for (field, code), seconds in observer.durations.items():
+        of_outcome[field.partition(".")[0].lower(), code].merge(seconds)
+        of_field[field].merge(seconds)
+    for labels, seconds in of_outcome.items():
+        yield m.OPERATION_SECONDS, labels, seconds
+    for field, seconds in of_field.items():
         yield m.FIELD_SECONDS, (field,), seconds
     yield m.OPERATION_STATEMENTS, (), observer.statements
     for code, count in observer.refusals.items():
@@ -73,9 +81,10 @@ def _of_database(database: Database) -> Iterator[Sample]:
     yield m.CONNECTIONS_OPEN, (), database.opened
     yield m.CONNECTIONS_MAX, (), database.size
     yield m.DATABASE_WAITING, (), database.waiting
-    yield m.DATABASE_WAIT, (), figures.waits
-    for kind, seconds in figures.statements.items():
-        yield m.STATEMENT_SECONDS, (kind,), seconds
+    yield m.DATABASE_WAIT, (), database.waits
+    yield m.STATEMENT_SECONDS, ("read",), figures.reads
+    yield m.STATEMENT_SECONDS, ("change",), figures.changes
+    yield m.STATEMENT_SECONDS, ("transaction",), figures.in_transactions
     yield m.BATCH_CALLERS, (), figures.batches
     yield m.CONFLICTS, (), figures.conflicts
     yield m.LOST, (), figures.lost
@@ -128,6 +137,8 @@ def _of_background_work(services: Services) -> Iterator[Sample]:
         yield m.SWEEP_FAILURES, (sweep,), count
     for sweep, at in sweeps.succeeded_at.items():
         yield m.SWEEP_SUCCESS, (sweep,), at
+    for of, size in services.kept.by_kind.items():
+        yield m.KEPT_BYTES, (of,), size
     for kind, count in recorded.items():
         yield m.AUDIT_EVENTS, (kind.value,), count
     yield m.AUDIT_STREAM_FAILURES, (), sum(audit_stream.failures.values())

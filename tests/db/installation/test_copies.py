@@ -9,11 +9,10 @@ import asyncpg
 import pytest
 
 from db.installation import recognize, renew
-from db.kit.base import new_id
+from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, open_database
 from db.services import Services
-from db.workbench.execution.maintenance import OrphanCleanup
-from db.workbench.sessions.maintenance import SessionRescue
+from db.workbench.sessions.maintenance import Takeover
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.copies import dump_into
 from tests.fixtures.database import _administer, _drop, named
@@ -33,15 +32,16 @@ UNION ALL SELECT 'session', state, close_reason FROM database_sessions ORDER BY 
 COPIED = "The installation that this database was copied from"
 
 
-async def rescue_everything(services: Services) -> None:
-    """What a replica does periodically, here without a grace for processes that look dead."""
-    database, none = services.database, timedelta(0)
-    cleanup = OrphanCleanup(database, services.events, services.workbench, keep=KEEP, grace=none)
-    rescue = SessionRescue(database, services.database_sessions, grace=none)
-    for _ in range(2):
-        await cleanup.run()
-        await rescue.run()
-        await services.scripts.interrupt_orphans()
+async def take_over(services: Services) -> None:
+    """What a replica does periodically for processes that are dead or hang."""
+    await Takeover(
+        services.database,
+        services.events,
+        services.workbench,
+        services.runner,
+        services.database_sessions,
+    ).run()
+    await services.scripts.interrupt_orphans()
 
 
 async def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -75,8 +75,9 @@ async def test_copy_ends_no_statement_of_the_original(
         )
         script_id = script["executeScript"]["scriptRun"]["id"]
         await dump_into(committed_url, empty_url, tmp_path)
+        await rows(empty_url, "DELETE FROM replica_processes")  # none of the original looks alive
         async with open_replica(database_url=empty_url) as copy:
-            await rescue_everything(copy.services)
+            await take_over(copy.services)
             states = await rows(empty_url, ENDED)
         assert {state for kind, state, _ in states if kind != "session"} == {"INTERRUPTED"} | (
             {"SUCCEEDED"}  # BEGIN and the first SELECT of the session
@@ -133,6 +134,39 @@ async def test_recognize_renews_on_another_server_and_not_after_a_failover(
     assert await recognize(committed, keep=KEEP) == third
 
 
+def insert_runs(owner: OwnerId) -> str:
+    """A queued and a running one, of a process that is not alive."""
+    return f"""INSERT INTO query_runs (id, owner_id, statement, parameters, read_only, timeout_ms,
+            max_rows, max_bytes, process, state, started_at)
+        SELECT gen_random_uuid(), '{owner}', 'SELECT 1', '[]', false, 1, 1, 1, 1, state, now()
+        FROM unnest(ARRAY['QUEUED', 'RUNNING']) AS state"""  # noqa: S608 - an ID
+
+
+async def test_rows_restored_under_a_running_server_are_not_taken_over(
+    open_replica: OpenReplica, add_user: AddUser, committed_url: str
+) -> None:
+    """A `pg_restore --clean` replaces all tables: those of the processes and the installation."""
+    async with open_replica() as replica:
+        before = replica.services.runner.heartbeat.installation_id
+        restored = (
+            "UPDATE installation SET id = gen_random_uuid(), database_oid = 1",
+            "DELETE FROM replica_processes",
+            insert_runs((await add_user("Ada")).id),
+        )
+        connection = await asyncpg.connect(committed_url)
+        await connection.execute("; ".join(restored))  # one transaction
+        await connection.close()
+        await take_over(replica.services)
+        async with patience():  # the next heartbeat, which may have been sent already
+            while replica.services.runner.heartbeat.installation_id == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        found = await rows(
+            committed_url, "SELECT state, error::json ->> 'message' FROM query_runs ORDER BY 1"
+        )
+        messages = [(state, message[: len(COPIED)]) for state, message in found]
+        assert messages == [("INTERRUPTED", COPIED)] * 2
+
+
 @pytest.mark.parametrize("is_copy", [True, False])
 async def test_start_ends_active_runs_only_in_a_copy(
     open_replica: OpenReplica, add_user: AddUser, committed_url: str, *, is_copy: bool
@@ -140,13 +174,7 @@ async def test_start_ends_active_runs_only_in_a_copy(
     async with open_replica():
         pass
     owner = (await add_user("Ada")).id
-    await rows(
-        committed_url,
-        f"""INSERT INTO query_runs (id, owner_id, statement, parameters, read_only, timeout_ms,
-            max_rows, max_bytes, process, state)
-        SELECT gen_random_uuid(), '{owner}', 'SELECT 1', '[]', false, 1, 1, 1, 1, state
-        FROM unnest(ARRAY['QUEUED', 'RUNNING']) AS state""",  # noqa: S608 - an ID
-    )
+    await rows(committed_url, insert_runs(owner))
     if is_copy:
         await rows(committed_url, "UPDATE installation SET database_oid = 1")
     async with open_replica():

@@ -10,6 +10,9 @@ import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
+from db.postgres.pooling import NO_DIRECT_URL, check_direct_url
+from db.postgres.urls import parse_url
+from tests.fixtures.network import Link
 from tests.fixtures.notes import CREATE, others, read, terminate_all
 from tests.fixtures.pgbouncer import (
     PGBOUNCER,
@@ -52,7 +55,7 @@ async def pooled_url(
     await observer.execute(CREATE.sql)
     await observer.execute("INSERT INTO notes (id) VALUES (1), (2)")
     async with pgbouncer(committed_url, request.param) as url:
-        yield f"{url}&pgbouncer=true"
+        yield url
 
 
 async def client(url: str, number: int) -> None:
@@ -81,3 +84,46 @@ async def test_pooler_survives_closed_server_connection(
     await terminate_all(observer)
     assert await asyncio.gather(*(read(database, n) for n in range(8))) == list(range(8))
     await database.close()
+
+
+async def is_pooled(url: str, direct_url: str | None = None) -> bool:
+    """Also runs statements, more than there are connections."""
+    database = await open_database(url, direct_url=direct_url, pool_size=4)
+    try:
+        assert await asyncio.gather(*(read(database, n) for n in range(8))) == list(range(8))
+        return database.is_pooled
+    finally:
+        await database.close()
+
+
+async def test_pooler_in_session_mode_and_direct_connection_are_not_pooled(
+    committed_url: str,
+) -> None:
+    assert not await is_pooled(committed_url)
+    async with pgbouncer(committed_url, mode="session", connections=20) as url:
+        assert not await is_pooled(url)
+
+
+@pytest.mark.parametrize("connections", [1, 20])
+async def test_pooler_is_found_by_its_behaviour(committed_url: str, connections: int) -> None:
+    async with pgbouncer(committed_url, connections=connections) as url:
+        assert await is_pooled(url)
+
+
+async def test_url_that_differs_from_the_direct_one_is_pooled(committed_url: str) -> None:
+    server = parse_url(committed_url)
+    async with Link.opened(server.host, server.port) as link:
+        url = committed_url.replace(server.place, f"127.0.0.1:{link.port}")
+        assert await is_pooled(url, committed_url)
+        assert not await is_pooled(f"{url}?pgbouncer=false", committed_url)
+
+
+async def test_direct_url_through_a_pooler_is_reported(
+    committed_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pgbouncer(committed_url) as url:
+        assert await check_direct_url(url, committed_url) == committed_url
+        assert caplog.messages == []
+        for direct_url in (url, url.replace("127.0.0.1", "localhost")):
+            assert parse_url(await check_direct_url(url, direct_url)).pooled
+    assert caplog.messages == [NO_DIRECT_URL, NO_DIRECT_URL]

@@ -42,40 +42,40 @@ def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ("url", "address", "mode", "pooled"),
     [
         # Heroku
-        ("postgres://{u}:{p}@ec2-1.compute.amazonaws.com:5432/{d}", None, "prefer", False),
+        ("postgres://{u}:{p}@ec2-1.compute.amazonaws.com:5432/{d}", None, "prefer", None),
         # Neon, direct and through its pooler
         ("postgresql://{u}:{p}@ep-a-1.eu.aws.neon.tech/{d}?sslmode=require&channel_binding=require",
-         ("ep-a-1.eu.aws.neon.tech", 5432), "require", False),
+         ("ep-a-1.eu.aws.neon.tech", 5432), "require", None),
         ("postgresql://{u}:{p}@ep-a-1-pooler.eu.aws.neon.tech/{d}?sslmode=require",
          ("ep-a-1-pooler.eu.aws.neon.tech", 5432), "require", True),
         # Supabase: in transaction mode, in session mode, with Prisma's words
         ("postgres://{u}:{p}@aws-0-eu.pooler.supabase.com:6543/{d}", None, "prefer", True),
-        ("postgres://{u}:{p}@aws-0-eu.pooler.supabase.com:5432/{d}", None, "prefer", False),
+        ("postgres://{u}:{p}@aws-0-eu.pooler.supabase.com:5432/{d}", None, "prefer", None),
         ("postgres://{u}:{p}@db.x.supabase.co/{d}?pgbouncer=true&connection_limit=1",
          ("db.x.supabase.co", 5432), "prefer", True),
         # DigitalOcean, Azure, Render, a pooler in session mode
         ("postgresql://{u}:{p}@db-do.ondigitalocean.com:25060/{d}?sslmode=require",
-         None, "require", False),
+         None, "require", None),
         ("postgresql://{u}:{p}@x.postgres.database.azure.com:5432/{d}?sslmode=require",
-         None, "require", False),
+         None, "require", None),
         ("postgresql://{u}:{p}@localhost:6432/{d}?pgbouncer=false",
          ("localhost", 6432), "prefer", False),
         # other drivers' forms
-        ("postgresql+asyncpg://{u}:{p}@db:5433/{d}?ssl=require", ("db", 5433), "require", False),
-        ("postgresql+psycopg2://{u}:{p}@db/{d}?sslmode=disable", ("db", 5432), "disable", False),
-        ("postgresql://{u}:{p}@db/{d}?ssl=true&connect_timeout=10", ("db", 5432), "require", False),
+        ("postgresql+asyncpg://{u}:{p}@db:5433/{d}?ssl=require", ("db", 5433), "require", None),
+        ("postgresql+psycopg2://{u}:{p}@db/{d}?sslmode=disable", ("db", 5432), "disable", None),
+        ("postgresql://{u}:{p}@db/{d}?ssl=true&connect_timeout=10", ("db", 5432), "require", None),
         # addresses that are not names
-        ("postgresql://{u}:{p}@[2001:db8::1]:5433/{d}", ("2001:db8::1", 5433), "prefer", False),
-        ("postgresql://{u}:{p}@[fe80::1%25eth0]/{d}", ("fe80::1%eth0", 5432), "prefer", False),
-        ("postgresql://{u}:{p}@/{d}?host=/Run/pg", "/Run/pg/.s.PGSQL.5432", "disable", False),
+        ("postgresql://{u}:{p}@[2001:db8::1]:5433/{d}", ("2001:db8::1", 5433), "prefer", None),
+        ("postgresql://{u}:{p}@[fe80::1%25eth0]/{d}", ("fe80::1%eth0", 5432), "prefer", None),
+        ("postgresql://{u}:{p}@/{d}?host=/Run/pg", "/Run/pg/.s.PGSQL.5432", "disable", None),
         ("postgresql:///{d}?host=/var/run&port=5433&user={u}&password={p}",
-         "/var/run/.s.PGSQL.5433", "disable", False),
-        ("postgresql://{u}:{p}@%2Fvar%2FRun/{d}", "/var/Run/.s.PGSQL.5432", "disable", False),
-        ("  postgresql://{u}:{p}@db/{d}\n", ("db", 5432), "prefer", False),
+         "/var/run/.s.PGSQL.5433", "disable", None),
+        ("postgresql://{u}:{p}@%2Fvar%2FRun/{d}", "/var/Run/.s.PGSQL.5432", "disable", None),
+        ("  postgresql://{u}:{p}@db/{d}\n", ("db", 5432), "prefer", None),
     ],
 )  # fmt: skip
 def test_url_of_provider_is_passed_to_driver(
-    url: str, address: object, mode: str, *, pooled: bool
+    url: str, address: object, mode: str, *, pooled: bool | None
 ) -> None:
     whole = url.format(u="us%40er", p=ESCAPED, d="da%20ta")
     addresses, parameters = understood(whole)

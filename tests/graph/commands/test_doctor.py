@@ -3,7 +3,9 @@ import secrets
 from pathlib import Path
 
 import asyncpg
+import pytest
 
+from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.served import served
 from tests.graph.commands.test_cli import Ended, howdah
 
@@ -127,3 +129,24 @@ async def test_serve_with_a_faulty_list_of_documents_does_not_start(tmp_path: Pa
     assert "cannot be read: No such file or directory." in ended.errors
     assert "Traceback" not in ended.errors
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
+async def test_doctor_finds_the_pooler_and_its_settings(committed_url: str, tmp_path: Path) -> None:
+    async def look(url: str, **environment: str) -> tuple[list[str], str]:
+        folder = tmp_path / "data"
+        ended = await doctor(
+            folder, HOWDAH_DATABASE_URL=url, HOWDAH_ENV="development", **environment
+        )
+        return found(ended, "pooler"), ended.output
+
+    direct = {"HOWDAH_DIRECT_DATABASE_URL": committed_url}
+    assert (await look(committed_url))[0] == ["ok"]
+    async with pgbouncer(committed_url) as url:
+        states, output = await look(url, **direct)
+        assert states == ["ok", "attention"], output
+        assert "refuses clients for 15 s" in output
+        states, output = await look(url)
+        assert states == ["attention", "attention"], output
+        states, output = await look(f"{url}&pgbouncer=false", **direct)
+        assert states[0] == "broken", output

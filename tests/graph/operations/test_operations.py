@@ -212,13 +212,13 @@ async def test_unserialisable_result_is_internal_error(text: str) -> None:
 
 
 async def test_operation_is_observed_once() -> None:
-    seen: list[tuple[str, str]] = []
-    observer = OperationObserver(
-        lambda kind, outcome, _: seen.append((kind, outcome)), OperationLog(slow_s=60)
-    )
+    observer = OperationObserver(OperationLog(slow_s=60))
     await run("{ hello }", observer=observer)
     await run("{ meet(trouble: OVERLOADED) }", observer=observer)
-    assert seen == [("query", "OK"), ("query", "OVERLOADED")]
+    assert {key: sum(found.counts) for key, found in observer.durations.items()} == {
+        ("Query.hello", "OK"): 1,
+        ("Query.meet", "OVERLOADED"): 1,
+    }
 
 
 async def follow(text: str) -> list[Answer]:

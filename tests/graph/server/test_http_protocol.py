@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from graph.transport.gateway import Shutdown
 from tests.fixtures.patience import patience
 
 JSON = (b"content-type", b"application/json")
@@ -62,6 +63,7 @@ def connected(app: ASGIApp, connection: Connection) -> Protocol:
         server_state=ServerState(),
         app_state={},
         connections=ConnectionsByAddress(None),
+        stopping=Shutdown(),
     )
     protocol.connection_made(connection)
     return protocol

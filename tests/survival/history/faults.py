@@ -19,6 +19,7 @@ class Kind(StrEnum):
     RESET = "reset"
     RESTART_DATABASE = "restart of the database"
     FREEZE_DATABASE = "freeze of the database"
+    FREEZE_STANDBY = "freeze of the standby"
     PROMOTE = "promotion"
 
 
@@ -51,6 +52,7 @@ class Group:
             Kind.RESET: self._reset,
             Kind.RESTART_DATABASE: self._restart_database,
             Kind.FREEZE_DATABASE: self._freeze_database,
+            Kind.FREEZE_STANDBY: self._freeze_standby,
             Kind.PROMOTE: self._promote,
         }
         await suffer[fault.kind](fault)
@@ -89,6 +91,13 @@ class Group:
         self.databases.primary.freeze()
         await asyncio.sleep(fault.seconds)
         self.databases.primary.thaw()
+
+    async def _freeze_standby(self, fault: Fault) -> None:
+        """No commit is acknowledged meanwhile. There is no standby after the promotion."""
+        if (standby := self.databases.standby) is not None:
+            standby.freeze()
+            await asyncio.sleep(fault.seconds)
+            standby.thaw()
 
     async def _promote(self, _: Fault) -> None:
         await self.databases.promote()

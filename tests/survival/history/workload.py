@@ -155,11 +155,12 @@ class Worker:
         row = self._recorder.created.new_row()
         self._recorder.created.settle([row], Fate.EITHER)
         began = time.monotonic()
-        data = await self.caller.ask_until_done(
-            CREATE, input={"title": str(row), "idempotencyKey": str(row)}
-        )
+        values = {"title": str(row), "idempotencyKey": str(row)}
+        times = self._dice.choice([1, 2])  # also at once, by two replicas perhaps
+        requests = (self.caller.ask_until_done(CREATE, input=values) for _ in range(times))
+        answers = await asyncio.gather(*requests)
         self._recorder.created.settle([row], Fate.PRESENT)
-        task = data["createTask"]["task"]
+        task = answers[0]["createTask"]["task"]
         step = Write(task["id"], task["title"], task["version"])
         self._recorder.note(self._number, began, Outcome.DONE, step)
 

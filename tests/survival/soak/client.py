@@ -43,6 +43,13 @@ class Figures:
     cancels: int = 0
     kills: int = 0
     sessions: int = 0
+    restarts: int = 0
+    events: int = 0
+    failed_runs: int = 0
+    repeatable: int = 0
+    failed_repeatable: int = 0
+    slowest: tuple[float, str] = (0.0, "")
+    """Seconds until the answer of a repeatable call, its document, and why it was repeated."""
     cancel_ms: list[int] = field(default_factory=lambda: [0])
     lost_s: list[float] = field(default_factory=lambda: [0.0])
     internal_errors: list[str] = field(default_factory=list)
@@ -79,21 +86,28 @@ class Client:
                 self.figures.dropped += 1
                 request = asyncio.wait_for(request, self._dice.uniform(0, 0.05))
             body = (await request).json()
-        except (httpx.HTTPError, TimeoutError, ValueError):
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             self.figures.unanswered += 1
-            raise Unanswered from None
+            raise Unanswered(repr(error)) from None
         return at, self._data(body)
 
     async def ask_until_answered(self, query: str, **variables: Any) -> Any:
         """For requests that may be repeated."""
-        until = time.monotonic() + ANSWER_S
+        began, reasons = time.monotonic(), [" ".join(query.split())]
+        self.figures.repeatable += 1
         while True:
             try:
-                return await self.ask(query, **variables)
-            except Unanswered:
-                if time.monotonic() > until:
+                answer = await self.ask(query, **variables)
+            except Unanswered as error:
+                reasons.append(f"{time.monotonic() - began:.1f} s: {error}")
+                if time.monotonic() > began + ANSWER_S:
+                    self.figures.failed_repeatable += 1
                     raise
                 await asyncio.sleep(PAUSE_S)
+            else:
+                took_s = time.monotonic() - began
+                self.figures.slowest = max(self.figures.slowest, (took_s, "\n  ".join(reasons)))
+                return answer
 
     async def start(self, session: str, statement: str, *, key: str = "", **more: Any) -> Any:
         """The run, which may not have ended."""

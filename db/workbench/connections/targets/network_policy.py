@@ -58,10 +58,10 @@ class Reach:
     private: bool = False
 
     @classmethod
-    def parse(cls, text: str | None, *, on_loopback: bool) -> "Reach":
+    def parse(cls, text: str | None, *, private_by_default: bool) -> "Reach":
         words = [word for word in (text or "").replace(",", " ").split() if word]
         if not words:
-            return cls(private=on_loopback)
+            return cls(private=private_by_default)
         if words in (["public"], ["private"]):
             return cls(private=words == ["private"])
         try:

@@ -273,3 +273,29 @@ def _works(child: psutil.Process) -> bool:
         return "graph.commands.serving.workers" in child.cmdline()
     except psutil.Error:  # it has ended
         return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sigterm_drains_first(tmp_path: Path, workers: str) -> None:
+    given = ("--workers", workers, "--port", "0", "--data-dir", str(tmp_path / "data"))
+    async with started(*given, HOWDAH_DRAIN_SECONDS="3600") as process:
+        address = await address_from(process)
+        probe = address.replace("/graphql", "/readyz")
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http, patience():
+            assert (await http.get(probe)).is_success
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            while (ready := await http.get(probe)).is_success:
+                pass
+            assert (ready.status_code, ready.text) == (503, "stopping\n")
+            answer = await http.post(address, json={"query": "{ health { status } }"})
+        assert answer.json() == {"data": {"health": {"status": "OK"}}}
+        process.send_signal(signal.SIGINT)  # a second signal of Ctrl+C does not wait
+        async with patience():
+            while process.returncode is None:  # noqa: ASYNC110 - `wait` waits for the workers too
+                await asyncio.sleep(0.01)
+        for left in family:  # they drain, and hold the pipes of the server
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        await process.communicate()
+    assert process.returncode == 130

@@ -92,12 +92,17 @@ BUCKET = 'howdah_operation_seconds_bucket{kind="query",le="0.1",outcome="OK"}'
 WORKER = """
 import sys
 from graph.server.metrics import Metrics, share_metrics
-from graph.server.metrics.catalogue import EVENTS_UP, PLAN_HITS, STREAMS_OPEN, WORKERS
+from db.figures import Distribution
+from graph.server.metrics.catalogue import (
+    EVENTS_UP, OPERATION_SECONDS, PLAN_HITS, STREAMS_OPEN, WORKERS
+)
 
 folder, number, events_up, *seconds = sys.argv[1:]
 share_metrics(folder, int(number))
+seen = Distribution()
 metrics = Metrics(
     lambda: [
+        (OPERATION_SECONDS, ("query", "OK"), seen),
         (EVENTS_UP, (), events_up == "up"),
         (PLAN_HITS, (), 3),
         (STREAMS_OPEN, (), 2),
@@ -105,12 +110,13 @@ metrics = Metrics(
     ]
 )
 for duration in seconds:
-    metrics.count("query", "OK", float(duration))
+    seen.add(float(duration))
 metrics.page()
 print("ready", flush=True)
 if not seconds:
     while True:
-        metrics.count("query", "OK", 0.25)
+        seen.add(0.25)
+        metrics._refresh()
 sys.stdin.read()
 """
 

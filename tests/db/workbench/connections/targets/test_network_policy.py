@@ -68,13 +68,13 @@ def test_private_addresses_are_allowed_by_setting(address: str) -> None:
 
 @pytest.mark.parametrize("address", NEVER)
 def test_reserved_addresses_are_never_allowed(address: str) -> None:
-    everything = Reach.parse("0.0.0.0/0, ::/0", on_loopback=True)
+    everything = Reach.parse("0.0.0.0/0, ::/0", private_by_default=True)
     for reach in (Reach(), Reach(private=True), everything):
         assert not reach.allows(ip_address(address))
 
 
 def test_network_list_is_exhaustive() -> None:
-    reach = Reach.parse("10.0.0.0/8, 2001:db8::/32", on_loopback=True)
+    reach = Reach.parse("10.0.0.0/8, 2001:db8::/32", private_by_default=True)
     assert reach.allows(ip_address("10.1.2.3"))
     assert reach.allows(ip_address("::ffff:10.1.2.3"))
     assert reach.allows(ip_address("2001:db8::1"))
@@ -83,7 +83,7 @@ def test_network_list_is_exhaustive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "on_loopback", "private"),
+    ("text", "by_default", "private"),
     [
         (None, True, True),
         (None, False, False),
@@ -92,14 +92,14 @@ def test_network_list_is_exhaustive() -> None:
         (" private ", False, True),
     ],
 )
-def test_targets_setting_is_parsed(text: str | None, *, on_loopback: bool, private: bool) -> None:
-    assert Reach.parse(text, on_loopback=on_loopback) == Reach(private=private)
+def test_targets_setting_is_parsed(text: str | None, *, by_default: bool, private: bool) -> None:
+    assert Reach.parse(text, private_by_default=by_default) == Reach(private=private)
 
 
 @pytest.mark.parametrize("text", ["privat", "public,private", "10.0.0.0/33", "private,10.0.0.0/8"])
 def test_targets_setting_that_is_invalid_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="HOWDAH_TARGETS"):
-        Reach.parse(text, on_loopback=True)
+        Reach.parse(text, private_by_default=True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sessions of several users while a replica is killed: the short form of `make soak-sessions`."""
+"""Several users while a replica is killed: the short form of `make soak`."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -7,7 +7,15 @@ from tests.fixtures.targets import Target
 from tests.survival.soak.ledger import Fate, Findings, Ledger
 from tests.survival.soak.soak import Plan, soak
 
-QUICK = Plan(seconds=12, users=5, sessions=20, kill_every_s=3, kills=1)
+QUICK = Plan(
+    calm_s=5,
+    users=5,
+    sessions=20,
+    neighbours=3,
+    kill_every_s=3,
+    kills=1,
+    has_rolling_restart=False,
+)
 
 
 async def test_acknowledged_commits_survive_a_killed_replica_and_nothing_else_does(
@@ -16,11 +24,15 @@ async def test_acknowledged_commits_survive_a_killed_replica_and_nothing_else_do
     report = await soak(QUICK, database_url=committed_url, target=target, folder=tmp_path, seed=7)
     figures = report.figures
     assert report.findings == Findings(missing=0, unexpected=0, repeated=0), figures
+    assert report.tasks == Findings(missing=0, unexpected=0, repeated=0), figures
     assert (report.backends, report.open_sessions, report.active_runs) == (0, 0, 0), figures
     assert not figures.internal_errors
     assert report.ledger.count(Fate.PRESENT) > 0
     assert figures.kills > 0
     assert figures.cancels > 0
+    assert figures.failed_repeatable == 0
+    assert min(figures.repeatable, figures.failed_runs, figures.events) > 0
+    assert report.processes == 2
     assert max(figures.lost_s) < 30
 
 

@@ -1,0 +1,51 @@
+"""How many bytes all users keep, counted now and then."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from db.errors import HowdahError
+from db.postgres.engine import Database, ReadSession
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 3_600.0
+FIRST_WITHIN_S = 60.0
+"""The first count comes after the start, which it must not slow down."""
+
+Count = Callable[[ReadSession], Awaitable[int]]
+
+
+class KeptBytes:
+    """The latest counts by kind, of a database that all replicas share."""
+
+    def __init__(self) -> None:
+        self.by_kind: dict[str, int] = {}
+
+    async def count(self, database: Database, counts: Mapping[str, Count]) -> None:
+        async with database.read() as session:
+            for kind, count in counts.items():
+                self.by_kind[kind] = await count(session)
+
+    @contextlib.asynccontextmanager
+    async def counting(
+        self, database: Database, counts: Mapping[str, Count]
+    ) -> AsyncIterator[None]:
+        """Counts periodically until the block ends."""
+        task = asyncio.create_task(self._repeat(database, counts), name="kept bytes")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _repeat(self, database: Database, counts: Mapping[str, Count]) -> None:
+        await asyncio.sleep(random.uniform(0.5, 1.0) * FIRST_WITHIN_S)  # noqa: S311 - jitter between replicas
+        while True:
+            try:
+                await self.count(database, counts)
+            except HowdahError as error:  # the database may be available at the next time
+                log.warning("cannot count the bytes that users keep: %s", error)
+            await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1,0 +1,47 @@
+"""A process that is frozen within a transaction keeps its locks for a short time only."""
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from db.postgres import connect
+from db.postgres.connect import Dropped
+from db.postgres.engine import Session, open_database
+from db.postgres.statements import compile_statement
+from tests.fixtures.patience import patience
+
+_LOCK = compile_statement(text("SELECT pg_advisory_xact_lock(20)"))
+_ALIVE = compile_statement(
+    text("""SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_user_timeout'),
+        current_setting('idle_in_transaction_session_timeout')""")
+)
+
+
+async def test_server_ends_a_paused_transaction(
+    committed_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connect.LONGEST_PAUSE, "idle_in_transaction_session_timeout", "100ms")
+    database = await open_database(committed_url)
+    other = await asyncpg.connect(committed_url)
+
+    async def pause(session: Session) -> None:
+        await session.value(_LOCK)
+        async with patience():
+            await other.execute("SELECT pg_advisory_lock(20)")  # not before the other one is over
+
+    try:
+        with pytest.raises(Dropped):
+            await database.transaction(pause)
+    finally:
+        await other.close()
+        await database.close()
+
+
+async def test_server_notices_a_vanished_process(committed_url: str) -> None:
+    database = await open_database(committed_url)
+    try:
+        async with database.read() as session:
+            found = await session.row(_ALIVE)
+    finally:
+        await database.close()
+    assert tuple(found or ()) == ("15", "30000", "10s")

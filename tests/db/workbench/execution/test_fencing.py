@@ -1,0 +1,118 @@
+"""A process that was found dead ends its work and goes on; one that hangs holds nobody up."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+
+from db.database_sessions import CloseReason
+from db.errors import Unavailable
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.postgres.statements import compile_change
+from db.runs import RunState
+from db.security.vault import Vault
+from db.workbench.sessions.open_request import OpenRequest
+from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
+from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.fixtures.patience import patience
+from tests.fixtures.runs import Desk, RunServer, serve_sessions, takeover_by
+from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.workbench import ConnectionSaver
+
+__all__ = ["replica", "sit"]  # fixtures
+
+_FENCE = compile_change(
+    text("UPDATE replica_processes SET fenced_at = clock_timestamp() WHERE process = :process")
+)
+_AGE = compile_change(
+    text("UPDATE query_runs SET started_at = started_at - interval '1 hour' WHERE id = :id")
+)
+
+
+async def fence(database: Database, process: int) -> None:
+    await database.write(lambda session: session.rows(_FENCE, process=process))
+
+
+async def test_fenced_process_ends_its_work_and_goes_on_under_another_number(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with replica() as survivor, replica() as fenced, serve_sessions(fenced) as sessions:
+        desk, heartbeat = sit(fenced), fenced.runner.heartbeat
+        before = heartbeat.process
+        row = await sessions.open(desk.owner, OpenRequest(desk.connection_id))
+        lost = await desk.start("SELECT pg_sleep(62)")
+        pid = await desk.until_backend(lost)
+        await fence(committed, before)
+        with pytest.raises(Unavailable):
+            await desk.start("SELECT 1")
+        with pytest.raises(Unavailable):
+            await sessions.open(desk.owner, OpenRequest(desk.connection_id))
+        await takeover_by(survivor).run()
+        ended = await sit(survivor).now(lost)
+        assert ended.state == RunState.INTERRUPTED
+        await heartbeat.beat()
+        assert heartbeat.process != before
+        assert "found dead" in caplog.text
+        async with patience():
+            while sessions.open_count or fenced.runner._executor.running:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+        await desk.until_gone(pid)
+        assert await sit(survivor).now(lost) == ended
+        assert (await sessions._read(desk.owner, row.id)).close_reason == CloseReason.LOST
+        assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+        assert (await sessions.open(desk.owner, OpenRequest(desk.connection_id))).state == "IDLE"
+
+
+async def test_run_past_its_time_is_ended_by_another_process(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
+) -> None:
+    """Its own process, which is alive, hangs: it does not end it."""
+    async with replica() as hung, replica() as other:
+        run = await sit(hung).start("SELECT pg_sleep(60)")
+        in_time = await sit(hung).start("SELECT pg_sleep(60)")
+        pid = await sit(hung).until_backend(run)
+        await sit(hung).until_backend(in_time)
+        await committed.write(lambda session: session.rows(_AGE, id=run.id))
+        await takeover_by(other).run()
+        ended = await sit(other).now(run)
+        assert ended.state == RunState.TIMED_OUT
+        assert ended.parsed_error is not None
+        assert "did not end it" in ended.parsed_error.message
+        await sit(other).until_gone(pid)
+        assert (await sit(other).now(in_time)).state == RunState.RUNNING
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["stored password", "typed password"])
+async def test_closing_a_connection_ends_statements_of_a_process_that_hangs(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    committed_owner: OwnerId,
+    vault: Vault,
+    target: Target,
+    *,
+    typed: bool,
+) -> None:
+    """The other process hears of it neither by an event nor from the database."""
+    saver = ConnectionSaver(committed, vault, committed_owner, target)
+    saved = await saver.save(password=None if typed else CANARY)
+    async with (
+        replica() as one,
+        replica() as hung,
+        serve_sessions(one) as sessions,
+    ):
+        if typed:
+            await one.workbench.connect(committed_owner, saved, {"password": CANARY})
+        desk = sit(hung)._replace(connection_id=saved)
+        pids = [
+            await desk.until_backend(await desk.start(statement))
+            for statement in ("SELECT pg_sleep(60)", BAD_LISTENER)
+        ]
+        await sessions.close_all_on(committed_owner, saved)
+        for pid in pids:
+            await desk.until_gone(pid)
