@@ -287,6 +287,7 @@ async def open_own_database(
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,
+            lock_ms=settings.database_lock_ms,
         )
         stack.push_async_callback(database.close)
         database.report_slow_statements(

@@ -51,6 +51,7 @@ async def session_maintenance(
         yield
     finally:
         await cancel_all(tasks)
+        await takeover.close()
 
 
 class _TakenOver(NamedTuple):
@@ -78,8 +79,13 @@ class Takeover:
         self._workbench = workbench
         self._runner = runner
         self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        """Returns when the ends are recorded; the backends are terminated in the background.
+
+        A target that does not respond delays no other one.
+        """
         found = await self._database.transaction(self._write, reserved=True)
         for process, host in found.fenced:
             silent_s = SILENT_AFTER.total_seconds()
@@ -88,9 +94,22 @@ class Takeover:
             log.warning(
                 "session %s was closed by another process: %s", closed.id, closed.close_reason
             )
-        await asyncio.gather(
-            *map(self._service.end_closed, found.closed), *map(self._end_run, found.ended)
-        )
+        for work in (
+            *map(self._service.end_closed, found.closed),
+            *map(self._end_run, found.ended),
+        ):
+            task = asyncio.create_task(work, name="sessions: takeover of one")
+            self._tasks.add(task)
+            task.add_done_callback(self._forget)
+
+    async def close(self) -> None:
+        """Terminates no more backends."""
+        await cancel_all(self._tasks)
+
+    def _forget(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("cannot end what a dead process has left", exc_info=error)
 
     async def _write(self, session: Session) -> _TakenOver:
         """One transaction: a process that wakes up either is alive, or has nothing left to write.
