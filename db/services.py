@@ -235,8 +235,9 @@ async def _open_runs(
 @contextlib.asynccontextmanager
 async def _background_work(services: Services) -> AsyncIterator[None]:
     """Sweeps, and counts what users keep."""
+    in_charge = services.runner.heartbeat.is_oldest
     async with (
-        sweep_in_background(sweeps_of(services), services.sweeps),
+        sweep_in_background(sweeps_of(services), services.sweeps, is_in_charge=in_charge),
         services.kept.counting(services.database, KEPT),
     ):
         yield
