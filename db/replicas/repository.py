@@ -77,6 +77,12 @@ class Replicas(Generic[S]):
         """Records a heartbeat. Returns False if the process was found dead, or was removed."""
         return bool(await self._session.rows(self._beat(), process=process, gap=GAP))
 
+    async def silence_of(self, process: int) -> timedelta | None:
+        """How long a process had been silent when it was found dead. None if it was not."""
+        found = await self._session.rows(self._silence_of(), process=process)
+        silent: timedelta | None = found[0][0] if found else None
+        return silent
+
     async def record_fingerprints(
         self: "Replicas[Session]", process: int, fingerprints: Mapping[str, str]
     ) -> None:
@@ -108,6 +114,10 @@ class Replicas(Generic[S]):
         return rows.where(_IS_LIVE, _ROW.seen_at >= _ago("silent")).order_by(
             _ROW.started_at, _ROW.process
         )
+
+    @statement
+    def _silence_of(cls) -> ClauseElement:
+        return select(_ROW.fenced_at - _ROW.seen_at).where(_IS_SELF)
 
     @change_statement
     def _register(cls) -> ClauseElement:

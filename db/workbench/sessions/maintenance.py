@@ -85,7 +85,7 @@ class Takeover:
 
         A target that does not respond delays no other one.
         """
-        found = await self._database.transaction(self._write, reserved=True)
+        found = await self._database.transaction(self._write)
         for process, host in found.fenced:
             silent_s = SILENT_AFTER.total_seconds()
             log.warning("process %d on %s sent nothing for %d s: dead", process, host, silent_s)
