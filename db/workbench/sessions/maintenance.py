@@ -12,6 +12,7 @@ from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
+from db.retry_log import RetryLog
 from db.runs import OrphanRow, end_overdue, interrupt_orphans
 from db.waiting import cancel_all
 from db.workbench.connections.workbench import Workbench
@@ -143,12 +144,11 @@ async def _listen(
     events: EventBus, topic: str, react: Callable[[UUID | None], Awaitable[object]]
 ) -> None:
     """Calls `react` with the session of each event, and with None after missed ones."""
+    retry_log = RetryLog(log, "serve a request for a session")
     async with events.subscribe(topic) as arriving:
         async for event in arriving:
-            try:
+            with retry_log.attempt():
                 await react(_session_of(event))
-            except Exception:  # any error: the next round may succeed
-                log.exception("cannot serve a request for a session, will retry")
 
 
 def _session_of(event: Event) -> UUID | None:
@@ -156,26 +156,24 @@ def _session_of(event: Event) -> UUID | None:
 
 
 async def _tick(service: DatabaseSessionsService) -> None:
+    retry_log = RetryLog(log, "check the open sessions")
     ticks = 0
     while True:
         await asyncio.sleep(TICK_S)
         ticks += 1
         if service.holder is None:
             continue
-        try:
+        with retry_log.attempt():
             await service.holder.enforce_limits()
             if ticks % CHECK_TICKS == 0:
                 service.holder.poll()
                 await service.check(None)
                 await service.holder.wake_waiting()
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot check the open sessions, will retry")
 
 
 async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    retry_log = RetryLog(log, "take over the work of dead processes")
     while True:
         await asyncio.sleep(every_s)
-        try:
+        with retry_log.attempt():
             await work()
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot take over the work of dead processes, will retry")
