@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import UUID
 
 from db.errors import HowdahError
+from db.kit.live_processes import HEARTBEAT_S
 from db.postgres.engine import Database
-from db.replicas.repository import HEARTBEAT_S, Replicas
+from db.replicas.repository import Replicas
 from db.retry_log import RetryLog
 from db.version import __version__
 
