@@ -21,6 +21,7 @@ from tests.survival.history.events import (
 )
 from tests.survival.history.scripts import Statement, TargetLists
 from tests.survival.soak.ledger import Fate, Ledger
+from tests.survival.soak.replicas import Replica
 
 CREATE = """mutation($input: CreateTaskInput!) {
   createTask(input: $input) { task { id title description version } } }"""
@@ -42,6 +43,8 @@ class Recorder:
         self.history: list[Transaction] = []
         self.created = Ledger()
         self.missing: list[Anomaly] = []
+        self.wrote: dict[Replica, float] = {}
+        """When the last write that each replica has acknowledged was sent."""
         self.values = count(1)
         self._parsed: dict[str, int] = {}
 
@@ -216,4 +219,6 @@ class Worker:
         return ReadList(task["id"], self._recorder.parse(task["description"] or ""))
 
     def _note(self, began: float, answer: Answer, *steps: Step) -> None:
+        if answer.by is not None and any(isinstance(step, Append | Write) for step in steps):
+            self._recorder.wrote[answer.by] = began
         self._recorder.note(self._number, began, answer.outcome, *steps)
