@@ -181,7 +181,11 @@ class Worker:
 
     async def _execute(self, statements: list[Statement]) -> Outcome:
         began = time.monotonic()
-        outcome, steps = await self._user.target.execute(self.caller, statements)
+        try:
+            outcome, steps = await self._user.target.execute(self.caller, statements)
+        except LookupError as error:
+            self._miss(str(error))
+            return Outcome.UNKNOWN
         self._recorder.note(self._number, began, outcome, *steps)
         return outcome
 
@@ -209,8 +213,9 @@ class Worker:
         return str(task["id"])
 
     def _miss(self, id: str) -> None:
-        """Every task that a client reads was created, and is not deleted."""
-        self._recorder.missing.append(Anomaly("missing task", f"{id} at {time.monotonic():.3f}"))
+        """Everything that a client reads was created, and is not deleted."""
+        text = f"{id} for client {self._number} at {time.monotonic():.3f}"
+        self._recorder.missing.append(Anomaly("missing object", text))
 
     def _step(self, task: Any) -> ReadList | ReadRegister:
         """What a read of a task says: the title tells what it is."""
