@@ -3,11 +3,17 @@
 import contextlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    Resource,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Tracer
@@ -92,9 +98,10 @@ def _open_exporter() -> SpanExporter:
 
 
 def _resource() -> Resource:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our name and version."""
-    ours = Resource({SERVICE_NAME: "howdah", SERVICE_VERSION: __version__})
-    created = Resource.create()
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our attributes."""
+    instance = f"{socket.gethostname()}:{os.getpid()}"
+    ours = Resource({SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance})
+    created = ours.merge(Resource.create())
     if str(created.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return created.merge(ours)
-    return ours.merge(created)
+        return created.merge(Resource({SERVICE_NAME: "howdah"}))
+    return created

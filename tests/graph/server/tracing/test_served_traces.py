@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from db.version import __version__
 from tests.fixtures.otlp import OtlpCollector, Span
 from tests.fixtures.patience import patience
 from tests.fixtures.replicas import EXECUTE, RUN
@@ -101,7 +102,10 @@ async def test_served_howdah_exports_request_operation_loader_statement_and_run(
         nothing = await server.http.get(server.address.replace("/graphql", f"/{SECRET}"))
         assert nothing.status_code == 404
     # The server has ended, so all its spans have arrived.
-    assert {span.service for span in otlp_collector.spans} == {"howdah-of-a-test"}
+    (resource,) = {tuple(sorted(span.resource.items())) for span in otlp_collector.spans}
+    named = dict(resource)
+    assert (named["service.name"], named["service.version"]) == ("howdah-of-a-test", __version__)
+    assert named["service.instance.id"]
     check_request(otlp_collector)
     check_run(otlp_collector, run_id)
     check_run_of_session(otlp_collector, run_of_session, session)

@@ -53,6 +53,17 @@ def test_traces_leave_nothing_behind(exporting: OtlpCollector) -> None:
     assert run_executor.wrappers == []
 
 
+def test_traces_are_of_the_service_howdah_unless_the_environment_names_it(
+    exporting: OtlpCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=one,team=trunk")
+    with recording() as traces:
+        traces._tracer.start_span("only").end()
+    resource = exporting.one("only").resource
+    assert resource["service.name"] == "howdah"
+    assert (resource["service.instance.id"], resource["team"]) == ("one", "trunk")
+
+
 def test_traces_without_the_extra_are_off_and_say_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
