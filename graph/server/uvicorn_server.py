@@ -40,6 +40,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._shutdown = shutdown
         self._drain_s = drain_s
+        self._is_draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -52,8 +53,9 @@ class Server(uvicorn.Server):
 
     def drain(self) -> None:
         """Drains, during which load balancers find `/readyz` red, and then ends."""
-        if self._shutdown.draining:
+        if self._is_draining:
             return
+        self._is_draining = True
         if self._drain_s:
             log.info("stopping in %d s; until then requests are served", self._drain_s)
         self._shutdown.drain()
