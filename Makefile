@@ -185,6 +185,25 @@ MINUTES ?= 10
 soak: setup ## mixed load while replicas are killed and restarted; promise beside figure (MINUTES=10)
 	$(BIN)/python -m tests.survival.soak.main --minutes $(MINUTES) $(ARGS)
 
+# --- ship -------------------------------------------------------------------
+
+.PHONY: dist
+dist: setup ## build the wheel, its bill of materials and checksums in dist, install it elsewhere and serve
+	@bash .ci/dist
+
+.PHONY: tools
+tools: setup ## install the tools that check the files of docs/deploy; without them those tests skip
+	@bash .ci/tools ship
+
+.PHONY: image
+image: setup ## build the container image, or run the steps of the Dockerfile where there is no builder (root)
+	@bash .ci/image
+
+.PHONY: compose-drill
+compose-drill: tools ## start the services of compose.yaml without Docker, in a network of their own (root)
+	@folder="$$(mktemp -d)" && trap 'rm -rf --one-file-system "$$folder"' EXIT && \
+		unshare --mount --net $(BIN)/python -m tests.fixtures.composed "$$folder"
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

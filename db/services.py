@@ -235,8 +235,9 @@ async def _open_runs(
 @contextlib.asynccontextmanager
 async def _background_work(services: Services) -> AsyncIterator[None]:
     """Sweeps, and counts what users keep."""
+    in_charge = services.runner.heartbeat.is_oldest
     async with (
-        sweep_in_background(sweeps_of(services), services.sweeps),
+        sweep_in_background(sweeps_of(services), services.sweeps, is_in_charge=in_charge),
         services.kept.counting(services.database, KEPT),
     ):
         yield
@@ -286,6 +287,7 @@ async def open_own_database(
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,
+            lock_ms=settings.database_lock_ms,
         )
         stack.push_async_callback(database.close)
         database.report_slow_statements(

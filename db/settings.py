@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_pool_size: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 32
     database_wait_ms: Positive = 3_000
     database_connect_ms: Positive = 10_000
+    database_lock_ms: Positive = 5_000
 
     data_dir: Path = msgspec.field(default_factory=default_data_dir)
     host: str = "127.0.0.1"

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from db.errors import HowdahError
 from db.events.backlog import Event
 from db.events.subscription import Subscription
+from db.retry_log import RetryLog
 
 T = TypeVar("T")
 
@@ -137,6 +138,7 @@ class _SharedReader(Generic[T]):
         self.followers: set[Watch[T]] = set()
         self._read = read
         self._poll_s = poll_s
+        self._retry_log = RetryLog(log, "read a watched value")
         self._missed = Event(topic, missed=True)
         self._started_reads = self._finished_reads = 0
         self._failure: Exception | None = None
@@ -190,11 +192,13 @@ class _SharedReader(Generic[T]):
             self._publish(await self._read(event))
             if event.missed:  # other events do not make up for a failed read
                 self._failure = None
+            self._retry_log.succeeded()
         except HowdahError as error:
-            log.info("cannot read a watched value, will retry: %s", error.message)
+            if self._failure is None:  # else it is logged
+                log.info("cannot read a watched value, will retry: %s", error.message)
             self._failure = error
-        except Exception as error:
-            log.exception("cannot read a watched value, will retry")
+        except Exception as error:  # noqa: BLE001 - the next read may succeed
+            self._retry_log.failed(error)
             self._failure = error
         self._finished_reads = self._started_reads
         self._wake()

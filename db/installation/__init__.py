@@ -5,6 +5,21 @@ copied_work   ends what the original executes, in the rows of the copy
 """
 
 from db.installation.copied_work import end_copied_work
-from db.installation.installation import Installation, is_own, recognize, renew
+from db.installation.installation import (
+    Installation,
+    is_at_home,
+    is_own,
+    read_installation,
+    recognize,
+    renew,
+)
 
-__all__ = ["Installation", "end_copied_work", "is_own", "recognize", "renew"]
+__all__ = [
+    "Installation",
+    "end_copied_work",
+    "is_at_home",
+    "is_own",
+    "read_installation",
+    "recognize",
+    "renew",
+]

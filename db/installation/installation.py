@@ -23,6 +23,7 @@ from db.postgres.statements import Changes, Statement, compile_change, compile_s
 
 log = logging.getLogger(__name__)
 
+_EXISTS = compile_statement(text("SELECT to_regclass('installation') IS NOT NULL"))
 _HERE = compile_statement(
     text("""SELECT oid::bigint, datname::text FROM pg_catalog.pg_database
         WHERE datname = current_database()""")
@@ -104,6 +105,19 @@ async def renew(database: Database, *, keep: timedelta) -> Installation:
     known = await _read(database)
     await database.transaction(lambda session: _make(session, known, here, keep))
     return await recognize(database, keep=keep)
+
+
+async def read_installation(database: Database) -> Installation | None:
+    """The recorded installation, also if this is a copy of it. None before the first start."""
+    async with database.read() as session:
+        if not await session.value(_EXISTS):
+            return None
+    return await _read(database)
+
+
+async def is_at_home(database: Database, recorded: Installation) -> bool:
+    """False if the database is a copy that no server has recognized yet."""
+    return recorded.place == await _place_of(database)
 
 
 async def is_own(session: ReadSession, installation_id: UUID) -> bool:

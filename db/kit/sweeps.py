@@ -1,4 +1,4 @@
-"""Deletes expired data in the background, in batches, on every replica."""
+"""Deletes expired data in the background, in batches, in one process of all replicas."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from db.retry_log import RetryLog
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +25,31 @@ class SweepFigures:
         self.removed: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.succeeded_at: dict[str, float] = {}
-        """When each last succeeded, or began to be repeated: a Unix time."""
+        """When each last succeeded, began to be repeated, or was left to another process.
+
+        A Unix time.
+        """
 
 
 @contextlib.asynccontextmanager
 async def sweep_in_background(
-    sweeps: Mapping[str, Sweep], figures: SweepFigures | None = None, *, every_s: float = EVERY_S
+    sweeps: Mapping[str, Sweep],
+    figures: SweepFigures | None = None,
+    *,
+    is_in_charge: Callable[[], Awaitable[bool]],
+    every_s: float = EVERY_S,
 ) -> AsyncIterator[None]:
-    """Runs the sweeps periodically until the block ends."""
+    """Runs the sweeps periodically until the block ends.
+
+    Some read all runs, so only the process that `is_in_charge` sweeps. It is asked each time: if
+    that process dies, the next one is in charge. If nothing is known, several may sweep.
+    """
     figures = figures or SweepFigures()
     figures.succeeded_at |= dict.fromkeys(sweeps, time.time())
     figures.removed.update(dict.fromkeys(sweeps, 0))
     figures.failures.update(dict.fromkeys(sweeps, 0))
-    task = asyncio.create_task(_sweep_periodically(sweeps, figures, every_s), name="sweeps")
+    work = _sweep_periodically(sweeps, figures, is_in_charge, every_s)
+    task = asyncio.create_task(work, name="sweeps")
     try:
         yield
     finally:
@@ -54,18 +68,29 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
 
 
 async def _sweep_periodically(
-    sweeps: Mapping[str, Sweep], figures: SweepFigures, every_s: float
+    sweeps: Mapping[str, Sweep],
+    figures: SweepFigures,
+    is_in_charge: Callable[[], Awaitable[bool]],
+    every_s: float,
 ) -> None:
+    asking = RetryLog(log, "find out which process sweeps")
+    retry_log = {name: RetryLog(log, f"sweep {name}") for name in sweeps}
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter between replicas
+        with asking.attempt():
+            if not await is_in_charge():
+                figures.succeeded_at |= dict.fromkeys(sweeps, time.time())
+                continue
         removed: dict[str, int] = {}
         for name, sweep in sweeps.items():
             try:
                 removed |= await sweep_all({name: sweep})
                 figures.removed[name] += removed[name]
                 figures.succeeded_at[name] = time.time()
-            except Exception:  # the database may be available at the next sweep
+            except Exception as error:  # noqa: BLE001 - it may be available at the next sweep
                 figures.failures[name] += 1
-                log.exception("sweep of %s failed; retrying at the next interval", name)
+                retry_log[name].failed(error)
+            else:
+                retry_log[name].succeeded()
         if any(removed.values()):
             log.info("swept %s", removed)

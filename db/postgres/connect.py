@@ -61,7 +61,10 @@ _DROPPED = (
 _FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
 # Raised on a closed connection, or by asyncpg while it processes the server's last message.
 _MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
+FAILURES = (
+    *(*_DROPPED, *_FULL, *_MISUSED, TimeoutError),
+    *(asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError),
+)
 """Errors that may not be caused by the statement itself: see `translate_error`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
@@ -145,11 +148,9 @@ async def connect(
 ) -> asyncpg.Connection:
     """Opens one connection in one attempt.
 
-    A pooler refuses most settings: it is sent none, and what may be a pooler only the name.
+    What is or may be a pooler in transaction mode gets no settings but the name: they would be left
+    to the next client.
     """
-    wanted = {"application_name": application_name}
-    if url.pooled is False:
-        wanted |= _KEPT_ALIVE | dict(settings or {})
     try:
         # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
@@ -159,14 +160,27 @@ async def connect(
             timeout=10,
             command_timeout=statement_timeout_ms / 1000,
             statement_cache_size=0 if url.pooled else 100,
-            server_settings={} if url.pooled else wanted,
+            server_settings={} if url.pooled else {"application_name": application_name},
         )
     except ConnectionError as error:
         if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this
             raise TlsRefused(str(error)) from error
         raise
     await _set_json_codecs(connection)
+    if url.pooled is False:
+        await keep_settings(connection, settings or {})
     return connection
+
+
+async def keep_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
+    """Sets them, and those of every connection, for the whole session."""
+    # Not in the login, where a pooler in session mode refuses them.
+    wanted = _KEPT_ALIVE | dict(settings)
+    try:
+        await connection.execute("; ".join(f"SET {name} = '{wanted[name]}'" for name in wanted))
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def _set_json_codecs(connection: asyncpg.Connection) -> None:
@@ -257,6 +271,12 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
         return TimedOut(
             "The statement exceeded its timeout and was cancelled.",
             hint="Request less data, or try again when the database is less busy.",
+        )
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return Unavailable(
+            "The statement waited too long for a lock that another operation holds.",
+            hint="Nothing was changed; try again in a moment.",
+            retry_after_s=1,
         )
     if isinstance(error, _FULL):
         return Unavailable(

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -283,7 +284,7 @@ class Database:
                 if statement.changes:
                     raise
                 if self.pulse is None or not self.pulse.is_silent:
-                    log.warning(
+                    log.info(
                         "lost a connection to the database; retrying the read: %r", error.__cause__
                     )
             return await self._send(source, statement, sql, arguments)
@@ -304,7 +305,7 @@ class Database:
         broken = False
         began = time.perf_counter()
         try:
-            if lease.autocommit:
+            if lease.autocommit and (lease.is_reading or not lease.lock_ms):
                 rows = await _fetch_on(lease, sql, arguments, self.observe)
             else:
                 async with begin(lease):
@@ -378,15 +379,18 @@ async def open_database(
     wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
+    lock_ms: int = 0,
 ) -> Database:
     """Opens the pool and one connection, so that a wrong URL fails at startup.
 
-    `direct_url` bypasses the pooler that `url` leads through.
+    `direct_url` bypasses the pooler that `url` leads through. A statement waits for a lock without
+    limit if `lock_ms` is 0.
     """
-    route = Route(url, direct_url, statement_timeout_ms=statement_timeout_ms)
+    route = Route(url, direct_url, statement_timeout_ms=statement_timeout_ms, lock_ms=lock_ms)
     first = await route.open_first(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = open_pool(route.connect_until, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = open_pool(route.connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    lend = partial(open_pool, route.connect_until, lock_ms=route.transaction_lock_ms)
+    pool = lend(size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = lend(size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
     database.is_pooled = route.is_pooled
     database.pulse = Pulse(database, route.connect_directly, route.log_in)

@@ -21,6 +21,8 @@ class Lease(Protocol):
     """Whether a single statement may run outside `begin()`."""
     is_reading: bool
     """Whether its statement stands alone and changes nothing."""
+    lock_ms: int
+    """How long a statement waits for a lock, where only `begin()` can limit it; 0 elsewhere."""
 
     def begin(self) -> contextlib.AbstractAsyncContextManager[object]:
         """A transaction: committed at the end, rolled back on an error."""
@@ -49,11 +51,12 @@ class LeaseSource(Protocol):
 
 
 class PooledLease:
-    __slots__ = ("driver", "is_reading", "settled")
+    __slots__ = ("driver", "is_reading", "lock_ms", "settled")
     autocommit = True
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, lock_ms: int = 0) -> None:
         self.driver = driver
+        self.lock_ms = lock_ms
         self.is_reading = False
         self.settled = True
         """False while a transaction may be open: a cancelled BEGIN may still reach the server."""
@@ -62,7 +65,8 @@ class PooledLease:
     async def begin(self) -> AsyncIterator[None]:
         self.is_reading = self.settled = False
         try:
-            await self.driver.execute("BEGIN")
+            limit = f"; SET LOCAL lock_timeout = {self.lock_ms}" if self.lock_ms else ""
+            await self.driver.execute(f"BEGIN{limit}")
             yield
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is reported
@@ -103,12 +107,17 @@ async def begin(lease: Lease) -> AsyncIterator[None]:
 
 
 def open_pool(
-    connect: Callable[[float], Awaitable[Any]], *, size: int, wait_ms: int, first: Any | None = None
+    connect: Callable[[float], Awaitable[Any]],
+    *,
+    size: int,
+    wait_ms: int,
+    lock_ms: int = 0,
+    first: Any | None = None,
 ) -> FifoPool[PooledLease]:
     """A pool of at most `size` connections; `first` is one that is open already."""
 
     async def connect_lease(deadline: float) -> PooledLease:
-        return PooledLease(await connect(deadline))
+        return PooledLease(await connect(deadline), lock_ms)
 
     return FifoPool(
         connect_lease,
@@ -116,7 +125,7 @@ def open_pool(
         wait_s=wait_ms / 1000,
         overloaded=lambda: overloaded(wait_ms),
         closed=_closed,
-        first=None if first is None else PooledLease(first),
+        first=None if first is None else PooledLease(first, lock_ms),
     )
 
 

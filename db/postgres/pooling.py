@@ -14,7 +14,7 @@ from typing import TypeAlias
 import asyncpg
 
 from db.errors import Unavailable
-from db.postgres.connect import LONGEST_PAUSE, connect, connect_with_retry
+from db.postgres.connect import LONGEST_PAUSE, connect, connect_with_retry, keep_settings
 from db.postgres.urls import DatabaseUrl, mark_pooled, parse_url
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,13 @@ async def is_pooled(url: DatabaseUrl, connection: asyncpg.Connection) -> bool:
 class Route:
     """The way to the database, which may lead through a pooler."""
 
-    def __init__(self, url: str, direct_url: str | None, *, statement_timeout_ms: int) -> None:
+    def __init__(
+        self, url: str, direct_url: str | None, *, statement_timeout_ms: int, lock_ms: int
+    ) -> None:
         self._target, self._direct = parse_url(url), parse_url(direct_url or url)
         self._statement_timeout_ms = statement_timeout_ms
+        self._lock_ms = lock_ms
+        self._settings = LONGEST_PAUSE | {"lock_timeout": str(lock_ms)}
         self._is_bypassed = self._direct.hosts != self._target.hosts
         if self._target.pooled is None and self._is_bypassed:
             self._target = replace(self._target, pooled=True)
@@ -83,6 +87,11 @@ class Route:
     def is_pooled(self) -> bool:
         """Whether a pooler in transaction mode is in between."""
         return bool(self._target.pooled)
+
+    @property
+    def transaction_lock_ms(self) -> int:
+        """The limit that each transaction has to set, because sessions do not keep it."""
+        return self._lock_ms if self.is_pooled else 0
 
     @property
     def log_in(self) -> Connect | None:
@@ -95,7 +104,10 @@ class Route:
         if self._target.pooled is not None:
             return first
         self._target = replace(self._target, pooled=await is_pooled(self._target, first))
-        first.terminate()  # it would prepare statements, or lacks settings
+        if not self.is_pooled:
+            await keep_settings(first, self._settings)
+            return first
+        first.terminate()  # it would prepare statements
         return await self.connect_until(deadline)
 
     def connect_until(self, deadline: float) -> Awaitable[asyncpg.Connection]:
@@ -103,7 +115,9 @@ class Route:
 
     def connect(self) -> Awaitable[asyncpg.Connection]:
         return connect(
-            self._target, statement_timeout_ms=self._statement_timeout_ms, settings=LONGEST_PAUSE
+            self._target,
+            statement_timeout_ms=self._statement_timeout_ms,
+            settings=self._settings,
         )
 
     def connect_directly(self) -> Awaitable[asyncpg.Connection]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from db.errors import HowdahError
 from db.postgres.engine import Database
 from db.replicas.repository import HEARTBEAT_S, SILENT_AFTER, Replicas
+from db.retry_log import RetryLog
 from db.version import __version__
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,12 @@ class Heartbeat:
         self.fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
         self._seen_at = 0.0
-        self.is_failing = False
+        self._retry_log = RetryLog(log, "send a heartbeat to the database")
+
+    @property
+    def is_failing(self) -> bool:
         """True while the database refuses heartbeats, which are changes, or does not respond."""
+        return self._retry_log.is_failing
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -71,6 +76,12 @@ class Heartbeat:
         """`end_work` is called when the number is dead. It begins to end what runs under it."""
         self._end_work.append(end_work)
 
+    async def is_oldest(self) -> bool:
+        """Whether this is the oldest live process: what only one has to do, it does."""
+        async with self._database.read() as session:
+            live = await Replicas(session).list_live()
+        return bool(live) and live[0].process == self.process
+
     async def beat(self) -> None:
         """Sends a heartbeat; takes a new number if the old one is dead."""
         async with asyncio.timeout(HEARTBEAT_S):
@@ -84,19 +95,8 @@ class Heartbeat:
     async def _beat_for_ever(self, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            try:
+            with self._retry_log.attempt():  # without heartbeats this process would be found dead
                 await self.beat()
-            except (HowdahError, TimeoutError) as error:
-                if not self.is_failing:
-                    log.warning("the database takes no heartbeat, will retry: %r", error)
-                self.is_failing = True
-                continue
-            except Exception:  # any error: without heartbeats this process would be found dead
-                log.exception("cannot send a heartbeat, will retry")
-                continue
-            if self.is_failing:
-                log.info("the database takes heartbeats again")
-            self.is_failing = False
 
     async def _leave_number(self) -> None:
         silent_s = asyncio.get_running_loop().time() - self._seen_at

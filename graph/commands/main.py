@@ -148,6 +148,34 @@ def rotate(data_dir: Path | None) -> None:
     rotate_keys(load_settings(data_dir=data_dir))
 
 
+@app.group()
+def installation() -> None:
+    """Show or renew the installation that the database belongs to."""
+
+
+@installation.command()
+@data_dir_option
+def show(data_dir: Path | None) -> None:
+    """Print the ID of the installation, and whether the database is a copy."""
+    from graph.commands.installation import show_installation
+
+    show_installation(load_settings(data_dir=data_dir))
+
+
+@installation.command()
+@data_dir_option
+def renew(data_dir: Path | None) -> None:
+    """Make the database another installation, before it is served beside its original.
+
+    Only for a copy that has the system identifier of its original: a disk snapshot, or a standby
+    that was promoted for tests. Others are recognized at the start. Ends in the rows what was
+    active, and touches no other database.
+    """
+    from graph.commands.installation import renew_installation
+
+    renew_installation(load_settings(data_dir=data_dir))
+
+
 @app.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(

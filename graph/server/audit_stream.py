@@ -11,6 +11,7 @@ from pathlib import Path
 
 from db.audit import AuditEventRow, begin_stream, write_next
 from db.postgres.engine import Database
+from db.retry_log import RetryLog
 from db.waiting import Backoff
 from graph.audit.lines import to_json
 
@@ -44,15 +45,18 @@ async def _stream(database: Database, destination: str) -> None:
         lines = b"".join(to_json(event) + b"\n" for event in events)
         await asyncio.to_thread(_append, destination, lines)
 
+    retry_log = RetryLog(log, f"write the audit stream to {destination}")
     pauses = BACKOFF.pauses()
     while True:
         try:
             if await write_next(database, write):
+                retry_log.succeeded()
                 continue
             pauses, pause_s = BACKOFF.pauses(), POLL_S
-        except Exception:  # any error: the database or the disk may be available again
+            retry_log.succeeded()
+        except Exception as error:  # noqa: BLE001 - the database or the disk may be available again
             failures[destination] += 1
-            log.exception("cannot write the audit stream to %s, will retry", destination)
+            retry_log.failed(error)
             pause_s = next(pauses)
         await asyncio.sleep(pause_s)
 

@@ -107,6 +107,17 @@ async def test_pool_fails_a_waiter_at_its_deadline() -> None:
     assert await pool.acquire() is wire
 
 
+async def test_pool_counts_waits_for_what_was_not_idle() -> None:
+    pool = make_pool(Wires().connect, wait_s=0.2)
+    wire = await pool.acquire()  # opened: a wait too
+    with pytest.raises(Overloaded, match="full"):
+        await pool.acquire()
+    pool.release(wire)
+    assert await pool.acquire() is wire
+    assert sum(pool.waits.counts) == 2
+    assert pool.waits.sum >= 0.2
+
+
 async def test_permit_of_a_failed_attempt_goes_to_the_next_waiter() -> None:
     attempts = 0
     gate = asyncio.Event()

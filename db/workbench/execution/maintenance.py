@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from db.events import EventBus
+from db.retry_log import RetryLog
 from db.waiting import cancel_all
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
@@ -26,11 +27,10 @@ async def maintenance(runner: Runner, events: EventBus) -> AsyncIterator[None]:
 
 
 async def _watch_for_ever(runner: Runner, events: EventBus) -> None:
+    retry_log = RetryLog(log, "check the active runs for cancel requests")
     async with events.subscribe(CANCEL_TOPIC) as cancels:
         while not cancels.has_ended:
             event = await cancels.next_within(WATCH_INTERVAL_S)
-            try:
+            with retry_log.attempt():
                 run_id = None if event is None or event.missed else UUID(hex=event.payload)
                 await runner.stop_ended_elsewhere(run_id)
-            except Exception:  # any error: the next round may succeed
-                log.exception("cannot check the active runs for cancel requests, will retry")

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from db.events import Subscription
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
+from db.retry_log import RetryLog
 from db.waiting import cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class RunScheduler:
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._retry_log = RetryLog(log, "start the queued runs of an owner")
 
     @property
     def users_waiting(self) -> int:
@@ -84,13 +86,11 @@ class RunScheduler:
             try:
                 while not self._closing:
                     woken.clear()
-                    try:
+                    with self._retry_log.attempt():  # queued runs must not wait for ever
                         if await self._try_start(owner):
                             continue
                         if not await self._has_queued(owner) and not woken.is_set():
                             return
-                    except Exception:  # any error: queued runs must not wait for ever
-                        log.exception("cannot start the queued runs of an owner, will retry")
                     await wait_up_to(POLL_S, woken.wait())
             finally:
                 del self._wake_events[owner]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from db.events import EventBus
 from db.postgres.engine import Database
+from db.retry_log import RetryLog
 from db.workbench.execution.runner import Runner
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -37,9 +38,8 @@ async def open_scripts(
 
 
 async def _rescue(service: ScriptsService, every_s: float) -> None:
+    retry_log = RetryLog(log, "end the scripts of closed sessions")
     while True:
         await asyncio.sleep(every_s)
-        try:
+        with retry_log.attempt():
             await service.interrupt_orphans()
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot end the scripts of closed sessions, will retry")

@@ -12,6 +12,7 @@ from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
+from db.retry_log import RetryLog
 from db.runs import OrphanRow, end_overdue, interrupt_orphans
 from db.waiting import cancel_all
 from db.workbench.connections.workbench import Workbench
@@ -50,6 +51,7 @@ async def session_maintenance(
         yield
     finally:
         await cancel_all(tasks)
+        await takeover.close()
 
 
 class _TakenOver(NamedTuple):
@@ -77,8 +79,13 @@ class Takeover:
         self._workbench = workbench
         self._runner = runner
         self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        """Returns when the ends are recorded; the backends are terminated in the background.
+
+        A target that does not respond delays no other one.
+        """
         found = await self._database.transaction(self._write, reserved=True)
         for process, host in found.fenced:
             silent_s = SILENT_AFTER.total_seconds()
@@ -87,9 +94,22 @@ class Takeover:
             log.warning(
                 "session %s was closed by another process: %s", closed.id, closed.close_reason
             )
-        await asyncio.gather(
-            *map(self._service.end_closed, found.closed), *map(self._end_run, found.ended)
-        )
+        for work in (
+            *map(self._service.end_closed, found.closed),
+            *map(self._end_run, found.ended),
+        ):
+            task = asyncio.create_task(work, name="sessions: takeover of one")
+            self._tasks.add(task)
+            task.add_done_callback(self._forget)
+
+    async def close(self) -> None:
+        """Terminates no more backends."""
+        await cancel_all(self._tasks)
+
+    def _forget(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("cannot end what a dead process has left", exc_info=error)
 
     async def _write(self, session: Session) -> _TakenOver:
         """One transaction: a process that wakes up either is alive, or has nothing left to write.
@@ -124,12 +144,11 @@ async def _listen(
     events: EventBus, topic: str, react: Callable[[UUID | None], Awaitable[object]]
 ) -> None:
     """Calls `react` with the session of each event, and with None after missed ones."""
+    retry_log = RetryLog(log, "serve a request for a session")
     async with events.subscribe(topic) as arriving:
         async for event in arriving:
-            try:
+            with retry_log.attempt():
                 await react(_session_of(event))
-            except Exception:  # any error: the next round may succeed
-                log.exception("cannot serve a request for a session, will retry")
 
 
 def _session_of(event: Event) -> UUID | None:
@@ -137,26 +156,24 @@ def _session_of(event: Event) -> UUID | None:
 
 
 async def _tick(service: DatabaseSessionsService) -> None:
+    retry_log = RetryLog(log, "check the open sessions")
     ticks = 0
     while True:
         await asyncio.sleep(TICK_S)
         ticks += 1
         if service.holder is None:
             continue
-        try:
+        with retry_log.attempt():
             await service.holder.enforce_limits()
             if ticks % CHECK_TICKS == 0:
                 service.holder.poll()
                 await service.check(None)
                 await service.holder.wake_waiting()
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot check the open sessions, will retry")
 
 
 async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    retry_log = RetryLog(log, "take over the work of dead processes")
     while True:
         await asyncio.sleep(every_s)
-        try:
+        with retry_log.attempt():
             await work()
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot take over the work of dead processes, will retry")

@@ -3,21 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import psycopg
 
 from db.database_sessions import SessionBackend
-from db.errors import HowdahError
+from db.errors import HowdahError, Overloaded, Unavailable
 from db.kit.base import OwnerId
 from db.runs import Backend, OrphanRow
+from db.waiting import Backoff, retry
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE
 
 log = logging.getLogger(__name__)
 
-END_BACKEND_S = 12.0
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0)
+END_BACKEND_S = 60.0
 END_STATEMENTS_S = 3.0
 CANCEL_PHASE_S = 1.0
 CHECK_S = 0.1
@@ -32,19 +35,30 @@ _TERMINATE = f"SELECT pg_terminate_backend(backend.pid) {_THEIRS}"
 
 
 async def end_backend(workbench: Workbench, subject: str, left: SessionBackend | OrphanRow) -> None:
-    """Terminates the backend of a session or run, if it is still the same; logs a failure."""
+    """Terminates the backend of a session or run, if it is still the same.
+
+    Tries for `END_BACKEND_S` to reach a target that does not respond; logs a failure.
+    """
     if left.connection_id is None or left.backend_pid is None:
         return
     try:
-        async with (
-            asyncio.timeout(END_BACKEND_S),
-            workbench.side_connection(left.owner_id, left.connection_id) as connection,
-        ):
-            with abort_after(connection, END_S):
-                backend = (left.backend_pid, left.backend_started_at)
-                await connection.execute(TERMINATE, backend)
+        await retry(
+            partial(_terminate, workbench, left, left.connection_id),
+            on=(Unavailable, Overloaded, psycopg.Error),
+            backoff=BACKOFF,
+            deadline=asyncio.get_running_loop().time() + END_BACKEND_S,
+            report=lambda error: log.info("cannot end the backend of %s yet: %s", subject, error),
+        )
     except (HowdahError, TimeoutError, psycopg.Error) as error:
         log.warning("the backend of %s was not terminated: %s", subject, error)
+
+
+async def _terminate(
+    workbench: Workbench, left: SessionBackend | OrphanRow, connection_id: UUID
+) -> None:
+    async with workbench.side_connection(left.owner_id, connection_id) as connection:
+        with abort_after(connection, END_S):
+            await connection.execute(TERMINATE, (left.backend_pid, left.backend_started_at))
 
 
 async def end_statements(

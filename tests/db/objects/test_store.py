@@ -43,6 +43,8 @@ async def test_read_returns_whole_objects_and_ranges(objects: ObjectStore) -> No
     assert await read(objects, "files/a", 0, len(data)) == data
     assert await read(objects, "files/a", MIB - 1, MIB + 1) == data[MIB - 1 : MIB + 1]
     assert await read(objects, "files/a", 5, 5) == b""
+    assert (objects.figures.written, objects.figures.read) == (2 * MIB + 7, 2 * MIB + 9)
+    assert sum(objects.figures.seconds["put"].counts) == 1
     await put(objects, "files/empty", b"")
     assert await keys(objects, "files") == ["files/a", "files/empty"]
 
@@ -178,6 +180,7 @@ async def test_missing_bucket_is_unavailable(s3_bucket: str, tmp_path: Path) -> 
     missing = open_objects(f"s3://{s3_bucket}-missing", data_dir=tmp_path)
     with pytest.raises(Unavailable):
         await missing.ping()
+    assert missing.figures.errors == {("ping", "UNAVAILABLE"): 1}
 
 
 MEMORY = """

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
-from db.replicas import Replicas
+from db.replicas import Heartbeat, Replicas
 
 _PAUSE = compile_change(text("UPDATE replica_processes SET seen_at = seen_at - :by ::interval"))
 _SILENCE = compile_change(
@@ -101,3 +101,11 @@ async def test_removed_process_and_long_dead_ones_leave_no_row(database: Databas
     assert await live(database) == []
     swept = await database.write(lambda session: Replicas(session).sweep(keep=timedelta()))
     assert swept == 1
+
+
+async def test_one_process_is_the_oldest_until_it_is_silent(database: Database) -> None:
+    await register(database, 7, 3)
+    older, younger = (Heartbeat(database, process=number) for number in (7, 3))
+    assert (await older.is_oldest(), await younger.is_oldest()) == (True, False)
+    await silence(database, 7)
+    assert (await older.is_oldest(), await younger.is_oldest()) == (False, True)

@@ -137,7 +137,7 @@ def test_chart_replaces_pods_without_losing_requests(manifests: dict[str, Any]) 
     (container,) = pod["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    drain = getattr(Settings(), "drain_seconds", 0) or 0
+    drain = Settings(env="production").drain_s
     assert pod["terminationGracePeriodSeconds"] >= Settings().stop_seconds + drain + 10
 
 

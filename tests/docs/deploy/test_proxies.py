@@ -90,7 +90,7 @@ def haproxy(text: str, folder: Path, certificate: Path, port: int) -> tuple[str,
     text = text.replace("bind :443", f"bind 127.0.0.1:{port}")
     text = text.replace("/etc/haproxy/certs/api.example.com.pem", str(certificate))
     # Both remain in use: the one that is down is met, and a pause of this process takes none away.
-    text = text.replace("fall 1 ", "fall 100 ")
+    text = text.replace("fall 2 ", "fall 100 ")
     file = folder / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
     return (require_tool("haproxy"), "-f", str(file))

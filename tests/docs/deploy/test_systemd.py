@@ -89,7 +89,7 @@ def test_service_has_all_settings_of_production(tmp_path: Path) -> None:
 
 def test_service_waits_longer_than_howdah_takes_to_stop() -> None:
     (seconds,) = assignments(DEPLOY / "systemd" / "howdah.service", "TimeoutStopSec")
-    drain = getattr(Settings(), "drain_seconds", 0) or 0
+    drain = Settings(env="production").drain_s
     assert int(seconds) >= Settings().stop_seconds + drain + 10
 
 

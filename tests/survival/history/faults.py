@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tests.fixtures.failover import FailoverPair
 from tests.fixtures.network import Link
+from tests.fixtures.targets import Target
 from tests.survival.soak.replicas import Replica
 
 
@@ -33,13 +34,18 @@ class Fault(NamedTuple):
 
 
 class Group:
-    """Replicas, each with links of its own to the two databases."""
+    """Replicas, each with links of its own to the two databases, and a database of the users."""
 
     def __init__(
-        self, replicas: list[Replica], links: list[list[Link]], databases: FailoverPair
+        self,
+        replicas: list[Replica],
+        links: list[list[Link]],
+        databases: FailoverPair,
+        target: Target,
     ) -> None:
         self.replicas = replicas
         self.databases = databases
+        self.target = target
         self.happened: Counter[Kind] = Counter()
         self._links = links
 

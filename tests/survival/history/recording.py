@@ -17,12 +17,16 @@ import asyncpg
 from tests.fixtures.failover import FailoverPair
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.network import Link
+from tests.fixtures.targets import CANARY, Target, running_target
 from tests.survival.history.caller import Caller
 from tests.survival.history.faults import Fault, Group, Kind, plan_faults
+from tests.survival.history.scripts import TABLE, TargetLists
 from tests.survival.history.workload import Recorder, User, Worker
 from tests.survival.soak.ledger import Findings
 from tests.survival.soak.replicas import Replica, Replicas
 
+SAVE = """mutation($input: SaveConnectionInput!) {
+  saveConnection(input: $input) { connection { id } } }"""
 SIGN_UP = "mutation($input: SignUpInput!) { signUp(input: $input) { session { accessToken } } }"
 REPLICAS = 3
 CREATED = "SELECT title, count(*) FROM tasks WHERE title ~ '^[0-9a-f-]{36}$' GROUP BY title"
@@ -104,7 +108,9 @@ async def _workers(
             _, server = replicas.choose()
             account = {"email": f"h{number}@example.com", "password": PASSWORD, "name": "User"}
             answer = await server.ask(SIGN_UP, input=account)
-            users.append((User(), answer["signUp"]["session"]["accessToken"]))
+            token = answer["signUp"]["session"]["accessToken"]
+            connection = await _save_connection(Caller(token, replicas, dice), group.target)
+            users.append((User(TargetLists(number, connection)), token))
         for number in range(plan.clients):
             user, token = users[number % plan.users]
             own_dice = random.Random(dice.random())  # noqa: S311
@@ -114,15 +120,33 @@ async def _workers(
         yield workers, recorder
 
 
+async def _save_connection(caller: Caller, target: Target) -> str:
+    destination = {
+        "name": "Target",
+        "host": "localhost",
+        "port": target.port,
+        "database": "postgres",
+        "username": "ada",
+        "password": CANARY,
+        "savePassword": True,
+    }
+    saved = await caller.ask_until_done(SAVE, input=destination)
+    await caller.close()
+    return str(saved["saveConnection"]["connection"]["id"])
+
+
 @contextlib.asynccontextmanager
 async def _group(folder: Path) -> AsyncIterator[Group]:
     """Three replicas on a database with a standby, which they know by a URL with two hosts."""
     async with contextlib.AsyncExitStack() as stack:
         # Outside of the given folder: the account of PostgreSQL may not enter it under root.
-        outside = tempfile.TemporaryDirectory(prefix="howdah-history-")
-        databases = await stack.enter_async_context(
-            FailoverPair.started(Path(stack.enter_context(outside)))
-        )
+        outside = [
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="howdah-history-")))
+            for _ in range(2)
+        ]
+        databases = await stack.enter_async_context(FailoverPair.started(outside[0]))
+        target = await stack.enter_async_context(running_target(outside[1], max_connections=200))
+        await target.script(TABLE)
         replicas: list[Replica] = []
         links: list[list[Link]] = []
         common = _environment()
@@ -138,7 +162,7 @@ async def _group(folder: Path) -> AsyncIterator[Group]:
             links.append(own)
         await replicas[0].start()  # alone: it migrates
         await asyncio.gather(*(replica.start() for replica in replicas[1:]))
-        yield Group(replicas, links, databases)
+        yield Group(replicas, links, databases, target)
 
 
 def _environment() -> dict[str, str]:
@@ -147,6 +171,7 @@ def _environment() -> dict[str, str]:
         "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
         "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
+        "HOWDAH_TARGETS": "private",
     }
 
 

@@ -19,6 +19,7 @@ from tests.survival.history.events import (
     Transaction,
     Write,
 )
+from tests.survival.history.scripts import Statement, TargetLists
 from tests.survival.soak.ledger import Fate, Ledger
 
 CREATE = """mutation($input: CreateTaskInput!) {
@@ -29,7 +30,7 @@ READ = """query($ids: [ID!]!) { nodes(ids: $ids) {
   ... on Task { id title description version } } }"""
 LISTS, REGISTERS = 4, 2
 PAGE = 50
-LIST_LENGTH = 100
+LIST_LENGTH = 60
 """Then another list takes its place: the text of a task has at most 1,000 characters."""
 REGISTER_WRITES = 200
 
@@ -41,10 +42,15 @@ class Recorder:
         self.history: list[Transaction] = []
         self.created = Ledger()
         self.missing: list[Anomaly] = []
-        self._values = count(1)
+        self.values = count(1)
+        self._parsed: dict[str, int] = {}
 
     def new_value(self) -> int:
-        return next(self._values)
+        return next(self.values)
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """The values in the text of a task. Equal values are one object: histories are long."""
+        return tuple(self._parsed.setdefault(word, int(word)) for word in text.split())
 
     def note(self, process: int, began: float, outcome: Outcome, *steps: Step) -> None:
         ended = time.monotonic() if outcome is Outcome.DONE else NEVER
@@ -52,9 +58,10 @@ class Recorder:
 
 
 class User:
-    """The tasks that the clients of one user share."""
+    """What the clients of one user share."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: TargetLists) -> None:
+        self.target = target
         self.is_made = False
         self.is_ready = asyncio.Event()
         self.lists: list[str] = []
@@ -78,9 +85,9 @@ class Worker:
             self._user.is_made = True
             await self._make_first()
         await self._user.is_ready.wait()
-        operations = [self._append, self._write, self._read, self._create]
+        operations = [self._append, self._write, self._read, self._create, self._transact]
         while not is_over():
-            (operation,) = self._dice.choices(operations, weights=[50, 15, 30, 5])
+            (operation,) = self._dice.choices(operations, weights=[48, 15, 28, 5, 4])
             await operation()
 
     async def read_all(self) -> None:
@@ -89,6 +96,8 @@ class Worker:
         for start in range(0, len(ids), PAGE):
             while not await self._read_tasks(ids[start : start + PAGE]):  # noqa: ASYNC110
                 await asyncio.sleep(PAUSE_S)
+        while await self._execute(self._user.target.read_all()) is not Outcome.DONE:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE_S)
 
     async def _append(self) -> None:
         """Reads a list and writes it with one more value, if it has not changed in between."""
@@ -100,13 +109,13 @@ class Worker:
             self._miss(id)
         if task is None:
             return
-        seen, step = _step(task), Append(id, self._recorder.new_value())
+        seen, step = self._step(task), Append(id, self._recorder.new_value())
         text = " ".join(filter(None, [task["description"], str(step.value)]))
         values = {"id": id, "description": text, "expectedVersion": task["version"]}
         read_ended = time.monotonic()
         answer = await self.caller.ask(UPDATE, input=values)
         if answer.outcome is Outcome.DONE:
-            after = _step(answer.data["updateTask"]["task"])
+            after = self._step(answer.data["updateTask"]["task"])
             self._note(began, answer, seen, step, after)
         else:  # the read has happened, in any case
             self._recorder.history.append(
@@ -147,7 +156,7 @@ class Worker:
         for id in ids:
             if found[id] is None:
                 self._miss(id)
-        self._note(began, answer, *map(_step, filter(None, found.values())))
+        self._note(began, answer, *map(self._step, filter(None, found.values())))
         return True
 
     async def _create(self) -> None:
@@ -163,6 +172,15 @@ class Worker:
         task = answers[0]["createTask"]["task"]
         step = Write(task["id"], task["title"], task["version"])
         self._recorder.note(self._number, began, Outcome.DONE, step)
+
+    async def _transact(self) -> None:
+        await self._execute(self._user.target.draw(self._dice, self._recorder.values))
+
+    async def _execute(self, statements: list[Statement]) -> Outcome:
+        began = time.monotonic()
+        outcome, steps = await self._user.target.execute(self.caller, statements)
+        self._recorder.note(self._number, began, outcome, *steps)
+        return outcome
 
     async def _make_first(self) -> None:
         """The first lists and registers of the user, by one of the clients."""
@@ -191,12 +209,11 @@ class Worker:
         """Every task that a client reads was created, and is not deleted."""
         self._recorder.missing.append(Anomaly("missing task", f"{id} at {time.monotonic():.3f}"))
 
+    def _step(self, task: Any) -> ReadList | ReadRegister:
+        """What a read of a task says: the title tells what it is."""
+        if task["title"] != "list":
+            return ReadRegister(task["id"], task["title"], task["version"])
+        return ReadList(task["id"], self._recorder.parse(task["description"] or ""))
+
     def _note(self, began: float, answer: Answer, *steps: Step) -> None:
         self._recorder.note(self._number, began, answer.outcome, *steps)
-
-
-def _step(task: Any) -> ReadList | ReadRegister:
-    """What a read of a task says: the title tells what it is."""
-    if task["title"] != "list":
-        return ReadRegister(task["id"], task["title"], task["version"])
-    return ReadList(task["id"], tuple(map(int, (task["description"] or "").split())))

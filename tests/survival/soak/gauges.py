@@ -1,11 +1,8 @@
 """What the processes of the replicas hold, and whether it grows while the load stays the same."""
 
 import asyncio
-import contextlib
 import json
 import signal
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -17,11 +14,14 @@ from tests.survival.soak.replicas import Replicas
 
 INSPECTOR = Path(__file__).with_name("inspect")
 EVERY_S = 2.0
-WRITTEN_S = 30.0
+WRITTEN_S = 60.0
 
 
 class Sample(NamedTuple):
-    """Numbers of what a process holds, or by how much they have grown."""
+    """What all processes hold together, or by how much it has grown.
+
+    Together, because a session moves from one to another when it is opened again.
+    """
 
     memory_mb: float
     descriptors: float
@@ -31,11 +31,11 @@ class Sample(NamedTuple):
 
 
 class Gauges:
-    """Samples of each process, in order."""
+    """Samples of the replicas, in order."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.samples: dict[int, list[Sample]] = defaultdict(list)
+        self.samples: list[Sample] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,50 +43,36 @@ class Gauges:
         return {"PYTHONPATH": str(INSPECTOR), "SOAK_GAUGES": str(self.folder)}
 
     async def watch(self, replicas: Replicas, is_over: Callable[[], bool]) -> None:
+        """Requires that all replicas run."""
         while not is_over():
+            servers = [place.server for place in replicas.places if place.server is not None]
+            each = [await self._take(server.pid) for server in servers]
+            self.samples.append(Sample(*map(sum, zip(*each, strict=True))))
             await asyncio.sleep(EVERY_S)
-            for place in replicas.places:
-                if place.server is not None:
-                    with contextlib.suppress(psutil.NoSuchProcess, TimeoutError):
-                        await self._take(place.server.pid)
 
-    async def _take(self, pid: int) -> None:
+    async def _take(self, pid: int) -> Sample:
         process = psutil.Process(pid)
         written = self.folder / f"{pid}.json"
         written.unlink(missing_ok=True)
         process.send_signal(signal.SIGUSR1)
-        ends_at = time.monotonic() + WRITTEN_S
-        while not written.exists():
-            if time.monotonic() > ends_at:
-                raise TimeoutError
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(WRITTEN_S):
+            while not written.exists():  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.02)
         counts = json.loads(written.read_text(encoding="utf-8"))
-        sample = Sample(
+        return Sample(
             memory_mb=process.memory_info().rss / 1e6,
             descriptors=process.num_fds(),
             connections=len(process.net_connections("tcp")),
             tasks=counts["tasks"],
             objects=counts["objects"],
         )
-        self.samples[pid].append(sample)
 
     def growth(self) -> Sample:
-        """The largest growth of any process from the second quarter to the last of its samples.
-
-        In the first quarter caches fill.
-        """
-        grown = [_growth(samples) for samples in self.samples.values() if len(samples) >= 4]
-        return Sample(
-            *(max((each[at] for each in grown), default=0) for at in range(len(Sample._fields)))
-        )
+        """From the second quarter of the samples to the last. In the first one caches fill."""
+        quarter = max(1, len(self.samples) // 4)
+        early, late = self.samples[quarter : 2 * quarter], self.samples[-quarter:]
+        return Sample(*map(_difference, zip(*early, strict=True), zip(*late, strict=True)))
 
 
-def _growth(samples: list[Sample]) -> Sample:
-    quarter = len(samples) // 4
-    early, late = samples[quarter : 2 * quarter], samples[-quarter:]
-    return Sample(
-        *(
-            median(sample[at] for sample in late) - median(sample[at] for sample in early)
-            for at in range(len(Sample._fields))
-        )
-    )
+def _difference(early: tuple[float, ...], late: tuple[float, ...]) -> float:
+    return median(late) - median(early)

@@ -47,11 +47,11 @@ def figures_of(report: Report) -> Iterator[Figure]:
     yield Figure("sessions of a killed replica are closed within", LEFT_S, lost_s, "s")
     yield Figure("a cancelled statement ends within", CANCEL_MS, max(figures.cancel_ms), "ms")
     growth = report.growth
-    yield Figure("memory of a replica grows by", 20, growth.memory_mb, "MB")
-    yield Figure("its open descriptors grow by", 20, growth.descriptors, "")
-    yield Figure("its connections grow by", 20, growth.connections, "")
-    yield Figure("its asyncio tasks grow by", 20, growth.tasks, "")
-    yield Figure("its Python objects grow by", 20_000, growth.objects, "")
+    yield Figure("memory of the replicas grows by", 40, growth.memory_mb, "MB")
+    yield Figure("their open descriptors grow by", 30, growth.descriptors)
+    yield Figure("their connections grow by", 30, growth.connections)
+    yield Figure("their asyncio tasks grow by", 40, growth.tasks)
+    yield Figure("their Python objects grow by", 20_000, growth.objects)
 
 
 def show(report: Report) -> bool:

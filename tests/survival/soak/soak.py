@@ -66,8 +66,7 @@ class Report(NamedTuple):
     findings: Findings
     tasks: Findings
     growth: Sample
-    processes: int
-    """Those whose growth was measured."""
+    samples: list[Sample]
     backends: int
     open_sessions: int
     active_runs: int
@@ -98,7 +97,7 @@ async def soak(plan: Plan, *, database_url: str, target: Target, folder: Path, s
         findings=findings,
         tasks=created,
         growth=gauges.growth(),
-        processes=len(gauges.samples),
+        samples=gauges.samples,
         backends=backends,
         open_sessions=open_sessions,
         active_runs=active_runs,

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from uuid import UUID
 
 from db.connections import disconnect_counts
-from db.errors import HowdahError
 from db.events import EventBus
 from db.postgres.engine import Database
+from db.retry_log import RetryLog
 from db.workbench.connections.pools.pool_registry import PoolRegistry
 
 TOPIC = "connections:closed"
@@ -29,6 +29,7 @@ class Disconnects:
         self._database = database
         self._pools = pools
         self._events = events
+        self._retry_log = RetryLog(log, "check for closed connections")
 
     async def announce(self, connection_id: UUID, disconnect_count: int | None) -> None:
         """Call this after the commit; returns when the pools of this process are closed."""
@@ -54,16 +55,10 @@ class Disconnects:
     async def _check(self, connection_ids: Collection[UUID]) -> None:
         if not connection_ids:
             return
-        try:
+        with self._retry_log.attempt():
             async with self._database.read(reserved=True) as session:
                 counts = await disconnect_counts(session, connection_ids)
-        except HowdahError as error:
-            log.warning("cannot check for closed connections, will retry: %s", error.message)
-            return
-        except Exception:  # any error: the next round may succeed
-            log.exception("cannot check for closed connections, will retry")
-            return
-        self._pools.close_outdated({found: counts.get(found) for found in connection_ids})
+            self._pools.close_outdated({found: counts.get(found) for found in connection_ids})
 
 
 def _parse(payload: str) -> UUID | None:

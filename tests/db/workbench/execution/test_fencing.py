@@ -16,6 +16,7 @@ from db.security.vault import Vault
 from db.workbench.sessions.open_request import OpenRequest
 from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_sessions, takeover_by
 from tests.fixtures.targets import CANARY, Target
@@ -116,3 +117,28 @@ async def test_closing_a_connection_ends_statements_of_a_process_that_hangs(
         await sessions.close_all_on(committed_owner, saved)
         for pid in pids:
             await desk.until_gone(pid)
+
+
+async def test_takeover_does_not_wait_for_a_target_that_does_not_respond(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    vault: Vault,
+) -> None:
+    """It terminates the backend when the target responds again."""
+    async with replica() as survivor, replica() as dead:
+        desk = sit(dead)
+        saver = ConnectionSaver(committed, vault, desk.owner, desk.target)
+        async with Link.opened("127.0.0.1", desk.target.port) as link:
+            await saver.change(desk.connection_id, port=link.port, password=CANARY)
+            lost = await desk.start("SELECT pg_sleep(62)")
+            pid = await desk.until_backend(lost)
+            link.cut()
+            await fence(committed, dead.runner.process)
+            takeover = takeover_by(survivor)
+            await takeover.run()
+            assert takeover._tasks
+            assert (await sit(survivor).now(lost)).state == RunState.INTERRUPTED
+            link.mend()
+            await desk.until_gone(pid)
+            await takeover.close()

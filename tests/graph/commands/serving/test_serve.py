@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -273,6 +274,36 @@ def _works(child: psutil.Process) -> bool:
         return "graph.commands.serving.workers" in child.cmdline()
     except psutil.Error:  # it has ended
         return False
+
+
+async def until_refused(host: str | None, port: int | None) -> None:
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            await asyncio.sleep(0.01)
+
+
+async def test_stopping_workers_refuse_connections_while_a_request_ends(tmp_path: Path) -> None:
+    """A balancer tries a refused connection elsewhere; one that nobody accepts would hang."""
+    given = ("--workers", "2", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    async with started(*given) as process, patience():
+        address = await address_from(process)
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+            assert (await http.get(address.replace("/graphql", "/readyz"))).is_success
+        host, port = urlsplit(address).hostname, urlsplit(address).port
+        reader, unfinished = await asyncio.open_connection(host, port)
+        unfinished.write(
+            b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # a worker has the request
+        process.terminate()
+        await until_refused(host, port)
+        assert process.returncode is None
+        unfinished.close()
+        await process.communicate()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -56,7 +56,9 @@ async def test_every_metric_has_a_sample(ada: Client, services: Services, target
     await services.kept.count(services.database, KEPT)
     Overloaded("The test has no room.", hint="Wait.", cause="test")
     async with (
-        sweep_in_background(sweeps_of(services), services.sweeps),
+        sweep_in_background(
+            sweeps_of(services), services.sweeps, is_in_charge=services.runner.heartbeat.is_oldest
+        ),
         at_real_server(ada) as client,
         subscribed(client, services),
     ):

@@ -42,6 +42,7 @@ async def test_breaker_fails_at_once_after_three_failures(breaker: Breaker) -> N
     with pytest.raises(Unreachable) as caught:
         attempt(breaker)
     assert caught.value.message == GONE.message
+    assert breaker.is_open
     assert 0 < (caught.value.retry_after_s or 0) <= module.OPEN_S
 
 
@@ -50,6 +51,7 @@ async def test_breaker_lets_one_probe_decide(breaker: Breaker) -> None:
     with breaker.attempt(), pytest.raises(Unreachable):
         attempt(breaker)
     attempt(breaker)
+    assert not breaker.is_open
     attempt(breaker)
 
 
