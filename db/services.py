@@ -1,27 +1,24 @@
 """The services of a process, opened in order and closed in reverse."""
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.audit import sweep as sweep_audit
 from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
-from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.installation import recognize
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
-from db.postgres import migrations
-from db.postgres.engine import Database, open_database
+from db.own_database import OwnDatabase, SharedPostgres, migrate, open_own_database
+from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
-from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
@@ -73,8 +70,6 @@ from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.lifecycle import open_sessions
 from db.workbench.sessions.service import DatabaseSessionsService
 
-log = logging.getLogger(__name__)
-
 KEPT = {"files": kept_file_bytes, "results": kept_result_bytes}
 """What users keep, and how its bytes are counted."""
 
@@ -119,22 +114,6 @@ class Services:
         return self.embedded.findings if self.embedded else ()
 
 
-class SharedPostgres(NamedTuple):
-    """The embedded PostgreSQL of the parent process."""
-
-    url: str
-    findings: Callable[[], Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnDatabase:
-    """Howdah's own database with its direct URL, for `howdah migrate` and `doctor`."""
-
-    database: Database
-    direct_url: str
-    embedded: "EmbeddedPostgres | None"
-
-
 @contextlib.asynccontextmanager
 async def open_services(
     settings: Settings,
@@ -153,11 +132,7 @@ async def open_services(
         vault = open_vault(settings, keys, database)
         workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        heartbeat = await enter(
-            join_replicas(
-                settings, database, keys, objects, identify=partial(_identify, settings, database)
-            )
-        )
+        heartbeat = await enter(_join_replicas(settings, database, keys, objects))
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
             _open_runs(settings, own, events, heartbeat, results, workbench, catalogues, sources)
@@ -274,41 +249,6 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
 
 
 @contextlib.asynccontextmanager
-async def open_own_database(
-    settings: Settings, shared: SharedPostgres | None = None
-) -> AsyncIterator[OwnDatabase]:
-    """Opens the database without migrating it."""
-    async with contextlib.AsyncExitStack() as stack:
-        embedded = None if shared else await _open_embedded(settings, stack)
-        url, direct_url = _urls(settings, shared or embedded)
-        database = await open_database(
-            url,
-            direct_url=direct_url,
-            pool_size=settings.database_pool_size,
-            wait_ms=settings.database_wait_ms,
-            connect_ms=settings.database_connect_ms,
-            lock_ms=settings.database_lock_ms,
-        )
-        stack.push_async_callback(database.close)
-        database.report_slow_statements(
-            limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
-        )
-        if database.is_pooled:
-            direct_url = await check_direct_url(url, direct_url)
-        yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
-
-
-async def migrate(own: OwnDatabase) -> bool:
-    """Applies pending migrations; returns False if there were none."""
-    async with own.database.read() as session:
-        if await migrations.is_current(session):
-            return False
-    log.info("migrating the database to %s", migrations.head())
-    await migrations.upgrade(own.direct_url)
-    return True
-
-
-@contextlib.asynccontextmanager
 async def _open_prepared(
     settings: Settings, shared: SharedPostgres | None
 ) -> AsyncIterator[OwnDatabase]:
@@ -317,6 +257,13 @@ async def _open_prepared(
         await migrate(own)
         await _identify(settings, own.database)
         yield own
+
+
+def _join_replicas(
+    settings: Settings, database: Database, keys: Keys, objects: ObjectStore
+) -> contextlib.AbstractAsyncContextManager[Heartbeat]:
+    identify = partial(_identify, settings, database)
+    return join_replicas(settings, database, keys, objects, identify=identify)
 
 
 async def _identify(settings: Settings, database: Database) -> UUID:
@@ -331,35 +278,6 @@ async def _open_events(settings: Settings, own: OwnDatabase) -> AsyncIterator[Ev
         yield bus
     finally:
         await bus.close()
-
-
-async def _open_embedded(
-    settings: Settings, stack: contextlib.AsyncExitStack
-) -> "EmbeddedPostgres | None":
-    if not settings.embedded:
-        return None
-    from db.postgres.embedded import (
-        EmbeddedPostgres,  # not needed with an external database
-    )
-
-    return await stack.enter_async_context(
-        await EmbeddedPostgres.open(settings.data_dir / "postgres")
-    )
-
-
-def _urls(
-    settings: Settings, embedded: "EmbeddedPostgres | SharedPostgres | None"
-) -> tuple[str, str]:
-    if embedded is not None:
-        return embedded.url, embedded.url
-    url = settings.database_url or ""
-    if settings.direct_database_url is None:
-        return url, url
-    try:
-        parse_url(settings.direct_database_url)
-    except BadInput as error:
-        raise BadInput(f"HOWDAH_DIRECT_DATABASE_URL: {error.message}", hint=error.hint) from None
-    return url, settings.direct_database_url
 
 
 def _open_identity(

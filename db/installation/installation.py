@@ -144,7 +144,7 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
     ended = await end_copied_work(execute, keep=keep)
     log.warning(
         "this database is a copy of installation %s: it becomes installation %s; ended in the "
-        "copy, and not on any target: %s",
+        "copy, and not on any target: %s. Give it an object store and an event bus of its own",
         known.id,
         values["id"],
         ", ".join(f"{count} {table}" for table, count in ended.items()),

@@ -3,7 +3,7 @@
 The heartbeats are those of `db.replicas`.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,17 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from db.errors import Unavailable
 from db.kit.base import Base, Mapped, mapped_column
+
+HEARTBEAT_S = 3.0
+
+GAP = timedelta(seconds=2 * HEARTBEAT_S)
+"""A longer pause between two heartbeats of a process may have been a pause of the database."""
+
+STEADY_AFTER = timedelta(seconds=10)
+"""A process judges others after this time of steady heartbeats: the others had time for three."""
+
+SILENT_AFTER = timedelta(seconds=15)
+"""A process without a heartbeat for this long is dead: five heartbeats are missing."""
 
 
 class ReplicaProcess(Base):
@@ -41,6 +52,22 @@ IS_LIVE = """EXISTS (
     SELECT 1 FROM replica_processes AS holder
     WHERE holder.process = held.process AND holder.fenced_at IS NULL)"""
 """SQL on a table with a column `process`, under the name `held`."""
+
+
+IS_JUDGE = f"""EXISTS (
+    SELECT 1 FROM replica_processes AS judge
+    WHERE judge.process = :judge AND judge.fenced_at IS NULL
+      AND judge.seen_at >= clock_timestamp() - interval '{GAP.total_seconds()} s'
+      AND judge.steady_since < clock_timestamp() - interval '{STEADY_AFTER.total_seconds()} s')"""  # noqa: S608 - constants of this module
+"""SQL: whether the heartbeats of the process `:judge` are steady, so that it may judge others.
+
+After a pause of the database it may not, until all others had time to write.
+"""
+
+
+def is_judge() -> Any:
+    """The same as an expression."""
+    return text(IS_JUDGE).bindparams(bindparam("judge", type_=BigInteger()))
 
 
 def is_fenced() -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 from db.figures import Distribution
-from db.postgres.connect import FAILURES, translate_error
+from db.postgres.connect import FAILURES, LONGEST_PAUSE, translate_error
 
 CLOSE_SECONDS = 5
 
@@ -65,8 +65,7 @@ class PooledLease:
     async def begin(self) -> AsyncIterator[None]:
         self.is_reading = self.settled = False
         try:
-            limit = f"; SET LOCAL lock_timeout = {self.lock_ms}" if self.lock_ms else ""
-            await self.driver.execute(f"BEGIN{limit}")
+            await self.driver.execute(f"BEGIN{self._limits()}")
             yield
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is reported
@@ -80,6 +79,13 @@ class PooledLease:
             raise RuntimeError(
                 "the error of a failed statement was caught: the transaction was rolled back"
             )
+
+    def _limits(self) -> str:
+        """Of a transaction on a connection that a pooler may give to others after it."""
+        if not self.lock_ms:
+            return ""
+        limits = {"lock_timeout": str(self.lock_ms), **LONGEST_PAUSE}
+        return "".join(f"; SET LOCAL {name} = '{limit}'" for name, limit in limits.items())
 
     def is_usable(self) -> bool:
         driver = self.driver

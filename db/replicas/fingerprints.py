@@ -6,9 +6,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from db.errors import BadInput
+from db.kit.live_processes import SILENT_AFTER
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.replicas.repository import SILENT_AFTER, Replicas
+from db.replicas.repository import Replicas
 from db.security.keys import Keys, SecretKey
 from db.settings import PREFIX
 

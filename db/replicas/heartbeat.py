@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import UUID
 
 from db.errors import HowdahError
+from db.kit.live_processes import HEARTBEAT_S
 from db.postgres.engine import Database
-from db.replicas.repository import HEARTBEAT_S, SILENT_AFTER, Replicas
+from db.replicas.repository import Replicas
 from db.retry_log import RetryLog
 from db.version import __version__
 
@@ -42,7 +43,6 @@ class Heartbeat:
         self._identify = identify
         self.fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
-        self._seen_at = 0.0
         self._retry_log = RetryLog(log, "send a heartbeat to the database")
 
     @property
@@ -90,7 +90,6 @@ class Heartbeat:
             )
             if not is_live:
                 await self._leave_number()
-        self._seen_at = asyncio.get_running_loop().time()
 
     async def _beat_for_ever(self, every_s: float) -> None:
         while True:
@@ -99,8 +98,9 @@ class Heartbeat:
                 await self.beat()
 
     async def _leave_number(self) -> None:
-        silent_s = asyncio.get_running_loop().time() - self._seen_at
-        if silent_s < SILENT_AFTER.total_seconds():
+        async with self._database.read(reserved=True) as session:
+            silent = await Replicas(session).silence_of(self.process)
+        if silent is None:
             log.error(
                 "the database no longer has the number of this process: it was replaced, or became "
                 "another installation. The process ends its runs and sessions and goes on under "
@@ -108,10 +108,10 @@ class Heartbeat:
             )
         else:
             log.error(
-                "this process was found dead, because its last heartbeat was %.0f s ago: the others"
-                " have interrupted its runs and closed its sessions. It ends what is left of them "
-                "and goes on under another number",
-                silent_s,
+                "this process was found dead, because the database had received no heartbeat of it "
+                "for %.0f s: the others have interrupted its runs and closed its sessions. It ends "
+                "what is left of them and goes on under another number",
+                silent.total_seconds(),
             )
         for end_work in self._end_work:
             end_work()
@@ -132,7 +132,6 @@ class Heartbeat:
             ),
             reserved=True,
         )
-        self._seen_at = asyncio.get_running_loop().time()
 
     async def _remove(self) -> None:
         await self._database.write(

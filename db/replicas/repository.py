@@ -11,7 +11,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
     select,
@@ -19,21 +18,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.live_processes import ReplicaProcess
+from db.kit.live_processes import GAP, SILENT_AFTER, ReplicaProcess, is_judge
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
-
-HEARTBEAT_S = 3.0
-
-STEADY_AFTER = timedelta(seconds=10)
-"""A process judges others after this time of steady heartbeats: the others had time for three."""
-
-SILENT_AFTER = timedelta(seconds=15)
-"""A process without a heartbeat for this long is dead: five heartbeats are missing."""
-
-GAP = timedelta(seconds=2 * HEARTBEAT_S)
-"""A longer pause between two heartbeats of a process may have been a pause of the database."""
 
 KEPT_FOR = timedelta(days=30)
 """How long the row of a dead process is kept: the process may still wake up."""
@@ -77,6 +65,12 @@ class Replicas(Generic[S]):
         """Records a heartbeat. Returns False if the process was found dead, or was removed."""
         return bool(await self._session.rows(self._beat(), process=process, gap=GAP))
 
+    async def silence_of(self, process: int) -> timedelta | None:
+        """How long a process had been silent when it was found dead. None if it was not."""
+        found = await self._session.rows(self._silence_of(), process=process)
+        silent: timedelta | None = found[0][0] if found else None
+        return silent
+
     async def record_fingerprints(
         self: "Replicas[Session]", process: int, fingerprints: Mapping[str, str]
     ) -> None:
@@ -86,12 +80,9 @@ class Replicas(Generic[S]):
     async def fence_silent(self: "Replicas[Session]", judge: int) -> Sequence[tuple[int, str]]:
         """Fences the processes that have been silent for SILENT_AFTER; returns numbers and hosts.
 
-        The judge is a process whose own heartbeats have been steady for STEADY_AFTER. Otherwise it
-        fences none: after a pause of the database, all others have time for a heartbeat first.
+        Fences none if `judge`, the process that asks, is no judge.
         """
-        found = await self._session.rows(
-            self._fence_silent(), judge=judge, silent=SILENT_AFTER, steady=STEADY_AFTER
-        )
+        found = await self._session.rows(self._fence_silent(), judge=judge, silent=SILENT_AFTER)
         return [(row[0], row[1]) for row in found]
 
     async def remove(self: "Replicas[Session]", process: int) -> None:
@@ -108,6 +99,10 @@ class Replicas(Generic[S]):
         return rows.where(_IS_LIVE, _ROW.seen_at >= _ago("silent")).order_by(
             _ROW.started_at, _ROW.process
         )
+
+    @statement
+    def _silence_of(cls) -> ClauseElement:
+        return select(_ROW.fenced_at - _ROW.seen_at).where(_IS_SELF)
 
     @change_statement
     def _register(cls) -> ClauseElement:
@@ -131,14 +126,7 @@ class Replicas(Generic[S]):
 
     @change_statement
     def _fence_silent(cls) -> ClauseElement:
-        other = ReplicaProcess.__table__.alias("other").c
-        can_judge = exists().where(
-            other.process == bindparam("judge", type_=BigInteger()),
-            other.fenced_at.is_(None),
-            other.seen_at >= _ago("silent"),
-            other.steady_since < _ago("steady"),
-        )
-        silent = update(ReplicaProcess).where(_IS_LIVE, _ROW.seen_at < _ago("silent"), can_judge)
+        silent = update(ReplicaProcess).where(_IS_LIVE, _ROW.seen_at < _ago("silent"), is_judge())
         return silent.values(fenced_at=_NOW).returning(_ROW.process, _ROW.host)
 
     @change_statement

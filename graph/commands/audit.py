@@ -17,9 +17,9 @@ from db.audit import (
 )
 from db.errors import BadInput, Unavailable
 from db.kit.audit import AuditKind
+from db.own_database import open_own_database
 from db.postgres.embedded import use_running_server
 from db.postgres.engine import Database
-from db.services import open_own_database
 from db.settings import Settings
 from db.users import canonical_email
 from graph.audit.lines import to_columns, to_json

@@ -11,9 +11,9 @@ from db.audit import record_if_migrated
 from db.backup import BackupKeys, Manifest, backup, restore
 from db.kit.audit import AuditKind
 from db.objects.store import open_objects
+from db.own_database import open_own_database
 from db.postgres.embedded import use_running_server
 from db.security.keys import find_credential_keys, load_credential_keys
-from db.services import open_own_database
 from db.setting_limits import run_limits
 from db.settings import Settings
 from graph.commands.operator import act_as_operator

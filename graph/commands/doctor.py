@@ -13,13 +13,13 @@ import click
 
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
+from db.own_database import OwnDatabase, open_own_database
 from db.postgres import migrations
 from db.postgres.embedded import use_running_server
 from db.postgres.pooling import NO_DIRECT_URL, is_url_pooled
 from db.postgres.urls import parse_url
 from db.security.keys import load_keys
 from db.security.vault import Keychain
-from db.services import OwnDatabase, open_own_database
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.system.health import probe_database
 from db.workbench.connections.pgbouncer import read_pgbouncer_settings

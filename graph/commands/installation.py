@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from db.installation import Installation, is_at_home, read_installation, renew
-from db.services import migrate, open_own_database
+from db.own_database import migrate, open_own_database
 from db.setting_limits import run_limits
 from db.settings import Settings
 from graph.commands.operator import act_as_operator

@@ -8,8 +8,9 @@ from db.audit import record_if_migrated
 from db.connections import SecretRotation, rotate
 from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome
+from db.own_database import open_own_database
 from db.security.keys import add_credential_key, load_keys
-from db.services import open_own_database, open_vault
+from db.services import open_vault
 from db.settings import Settings
 from graph.commands.operator import act_as_operator
 

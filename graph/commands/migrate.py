@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from db.errors import BadInput, Unavailable
+from db.own_database import OwnDatabase, migrate, open_own_database
 from db.postgres import migrations
 from db.postgres.downgrades import find_losses
-from db.services import OwnDatabase, migrate, open_own_database
 from db.settings import Settings
 
 

@@ -54,7 +54,8 @@ class Server(uvicorn.Server):
         """Drains, during which load balancers find `/readyz` red, and then ends."""
         if self._shutdown.draining:
             return
-        log.info("stopping; new connections are accepted for %d s more", self._drain_s)
+        if self._drain_s:
+            log.info("stopping in %d s; until then requests are served", self._drain_s)
         self._shutdown.drain()
         for connection in self.server_state.connections:
             if isinstance(connection, Protocol):  # a WebSocket is not

@@ -11,6 +11,8 @@ from tests.survival.history.checker import find_anomalies
 
 FULL = recording.Plan(operations=100_000, users=4, clients=16, faults=60, longest_fault_s=20)
 QUICK = recording.Plan(operations=400, users=2, clients=6, faults=8, longest_fault_s=0.5)
+RECOVERED_S = 5
+"""From the end of a fault, without a restart."""
 
 
 async def drill(plan: Plan) -> list[Figure]:
@@ -26,4 +28,8 @@ async def drill(plan: Plan) -> list[Figure]:
         Figure("creations that happened twice", 0, repeated),
         Figure("tasks that nobody created", 0, unexpected),
         Figure("errors with the code INTERNAL", 0, len(recorded.internal_errors)),
+        *(
+            Figure(f"all replicas write again after a {kind}", RECOVERED_S, max(times), "s")
+            for kind, times in recorded.recovered_s.items()
+        ),
     ]

@@ -13,11 +13,12 @@ import pytest
 from db.connections import parse_draft
 from db.errors import Forbidden
 from db.kit.base import OwnerId
+from db.own_database import OwnDatabase
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import DatabaseUrl, parse_url
 from db.security.vault import Vault
-from db.services import OwnDatabase, _targets
+from db.services import _targets
 from db.settings import Settings
 from db.workbench import ProbeResult, Reach, Targets, Workbench
 from tests.fixtures.workbench import ConnectionSaver

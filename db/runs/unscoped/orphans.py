@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import text
 
 from db.kit.base import sql_list
-from db.kit.live_processes import IS_LIVE
+from db.kit.live_processes import IS_JUDGE, IS_LIVE
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
@@ -51,6 +51,7 @@ _END_OVERDUE = compile_change(
         SET state = :state, error = :error, connection_usable = false, {_ENDED}
         WHERE state = 'RUNNING'
           AND started_at + timeout_ms * interval '1 ms' < clock_timestamp() - :grace ::interval
+          AND {IS_JUDGE}
         RETURNING {_ORPHAN}""")  # noqa: S608 - constants of this module
 )
 _INTERRUPT_QUEUED = compile_change(
@@ -76,11 +77,20 @@ async def interrupt_orphans(session: Session, *, keep: timedelta) -> Sequence[Or
     return [OrphanRow(*row) for row in found]
 
 
-async def end_overdue(session: Session, *, keep: timedelta) -> Sequence[OrphanRow]:
-    """Ends the runs of all processes whose timeout was OVERDUE_GRACE ago."""
+async def end_overdue(session: Session, judge: int, *, keep: timedelta) -> Sequence[OrphanRow]:
+    """Ends the runs of all processes whose timeout was OVERDUE_GRACE ago.
+
+    Ends none if `judge`, the process that asks, is no judge: after a pause of the database, the
+    processes have time to record how their runs ended.
+    """
     packed = msgspec.json.encode(OVERDUE).decode()
     found = await session.rows(
-        _END_OVERDUE, state=RunState.TIMED_OUT, error=packed, keep=keep, grace=OVERDUE_GRACE
+        _END_OVERDUE,
+        state=RunState.TIMED_OUT,
+        error=packed,
+        keep=keep,
+        grace=OVERDUE_GRACE,
+        judge=judge,
     )
     return [OrphanRow(*row) for row in found]
 

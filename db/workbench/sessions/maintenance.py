@@ -86,7 +86,7 @@ class Takeover:
 
         A target that does not respond delays no other one.
         """
-        found = await self._database.transaction(self._write, reserved=True)
+        found = await self._database.transaction(self._write)
         for process, host in found.fenced:
             silent_s = SILENT_AFTER.total_seconds()
             log.warning("process %d on %s sent nothing for %d s: dead", process, host, silent_s)
@@ -120,14 +120,14 @@ class Takeover:
         installation_id = self._runner.heartbeat.installation_id
         if installation_id is not None and not await is_own(session, installation_id):
             return _TakenOver((), (), ())
-        fenced = await Replicas(session).fence_silent(self._runner.process)
+        judge, keep = self._runner.process, self._runner.limits.retention
+        fenced = await Replicas(session).fence_silent(judge)
         closed = [*await close_lost(session), *await close_overdue(session)]
         for one in closed:
             await record_rescue(session, one)
-        keep = self._runner.limits.retention
         ended = [
             *await interrupt_orphans(session, keep=keep),
-            *await end_overdue(session, keep=keep),
+            *await end_overdue(session, judge, keep=keep),
         ]
         return _TakenOver(fenced, closed, ended)
 

@@ -18,7 +18,8 @@ from typing import NoReturn
 import msgspec
 from prometheus_client.multiprocess import mark_process_dead
 
-from db.services import Services, SharedPostgres, open_services
+from db.own_database import SharedPostgres
+from db.services import Services, open_services
 from db.settings import Settings
 from db.waiting import Backoff, wait_up_to
 from graph.commands.serving.serve import open_server, refuse_root, serve_requests

@@ -40,8 +40,8 @@ async def live(database: Database) -> list[int]:
         return [row.process for row in await Replicas(session).list_live()]
 
 
-async def silence(database: Database, process: int) -> None:
-    await database.write(lambda session: session.rows(_SILENCE, process=process, by=LONG))
+async def silence(database: Database, process: int, by: timedelta = LONG) -> None:
+    await database.write(lambda session: session.rows(_SILENCE, process=process, by=by))
 
 
 async def test_silent_process_is_fenced_for_ever(database: Database) -> None:
@@ -71,6 +71,15 @@ async def test_pause_of_the_database_fences_none(database: Database) -> None:
     assert await beat(database, 1)
     assert await fence(database, 1) == []
     assert await beat(database, 2)
+
+
+async def test_process_that_missed_heartbeats_fences_none(database: Database) -> None:
+    """The database may have paused since its last one."""
+    await register(database, 1, 2)
+    await database.write(lambda session: session.rows(_STEADY))
+    await silence(database, 2)
+    await silence(database, 1, timedelta(seconds=7))
+    assert await fence(database, 1) == []
 
 
 async def test_fenced_process_fences_none(database: Database) -> None:

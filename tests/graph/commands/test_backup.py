@@ -9,8 +9,8 @@ from db.audit import AuditFilter, begin_stream, newest_events
 from db.errors import BadInput, Conflict
 from db.kit.audit import AuditKind, record_alone
 from db.kit.base import OwnerId
+from db.own_database import migrate, open_own_database
 from db.postgres.engine import Database, open_database
-from db.services import migrate, open_own_database
 from db.settings import Settings
 from db.tasks import Tasks
 from graph.commands.backup import restore_backup, write_backup

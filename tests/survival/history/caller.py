@@ -23,12 +23,12 @@ UNCLEAR = {"UNAVAILABLE", "TIMEOUT", "INTERNAL"}
 
 
 class Answer:
-    """`data` is None unless the request was done."""
+    """`data` is None unless the request was done, by the replica `by`."""
 
-    def __init__(self, outcome: Outcome, data: Any = None, message: str = "") -> None:
+    def __init__(self, outcome: Outcome, data: Any = None, by: Replica | None = None) -> None:
         self.outcome = outcome
         self.data = data
-        self.message = message
+        self.by = by
 
 
 class Caller:
@@ -49,16 +49,16 @@ class Caller:
         server = place.server
         if server is None:  # the last ones have just been killed
             await asyncio.sleep(PAUSE_S)
-            return Answer(Outcome.REFUSED, message="no replica")
+            return Answer(Outcome.REFUSED)
         try:
             request = {"query": query, "variables": variables}
             body = (await self._http.post(server.address, json=request)).json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError):
             self._avoided[place] = time.monotonic() + AVOID_S
             await asyncio.sleep(PAUSE_S)
-            return Answer(Outcome.UNKNOWN, message=repr(error))
+            return Answer(Outcome.UNKNOWN)
         if not (errors := body.get("errors")):
-            return Answer(Outcome.DONE, body["data"])
+            return Answer(Outcome.DONE, body["data"], place)
         return await self._refused(errors[0])
 
     async def ask_until_done(self, query: str, **variables: Any) -> Any:
@@ -77,11 +77,11 @@ class Caller:
         return self.dice.choice(good or places)
 
     async def _refused(self, error: Any) -> Answer:
-        code, message = error["extensions"]["code"], error["message"]
+        code = error["extensions"]["code"]
         if code == "INTERNAL":
-            self.internal_errors.append(message)
+            self.internal_errors.append(error["message"])
         if code in UNCLEAR:
             await asyncio.sleep(PAUSE_S)
-            return Answer(Outcome.UNKNOWN, message=message)
+            return Answer(Outcome.UNKNOWN)
         assert code in REFUSALS, error
-        return Answer(Outcome.REFUSED, message=message)
+        return Answer(Outcome.REFUSED)

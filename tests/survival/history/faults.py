@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from tests.survival.soak.replicas import Replica
 
 
 class Kind(StrEnum):
-    KILL = "kill"
+    KILL = "kill and restart"
     FREEZE = "freeze"
     PARTITION = "partition"
     RESET = "reset"
@@ -46,7 +45,6 @@ class Group:
         self.replicas = replicas
         self.databases = databases
         self.target = target
-        self.happened: Counter[Kind] = Counter()
         self._links = links
 
     async def suffer(self, fault: Fault) -> None:
@@ -62,7 +60,6 @@ class Group:
             Kind.PROMOTE: self._promote,
         }
         await suffer[fault.kind](fault)
-        self.happened[fault.kind] += 1
 
     async def _kill(self, fault: Fault) -> None:
         replica = self.replicas[fault.victim]

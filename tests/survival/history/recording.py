@@ -6,7 +6,8 @@ import contextlib
 import random
 import secrets
 import tempfile
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from tests.fixtures.failover import FailoverPair
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.network import Link
 from tests.fixtures.targets import CANARY, Target, running_target
-from tests.survival.history.caller import Caller
+from tests.survival.history.caller import OUTAGE_S, Caller
 from tests.survival.history.faults import Fault, Group, Kind, plan_faults
 from tests.survival.history.scripts import TABLE, TargetLists
 from tests.survival.history.workload import Recorder, User, Worker
@@ -45,7 +46,8 @@ class Recording(NamedTuple):
     recorder: Recorder
     created: Findings
     """What the table says of the creations."""
-    faults: Mapping[Kind, int]
+    recovered_s: Mapping[Kind, list[float]]
+    """Seconds from the end of each fault until every replica had acknowledged a new write."""
     internal_errors: list[str]
 
 
@@ -60,17 +62,18 @@ async def record(plan: Plan, *, folder: Path, seed: int) -> Recording:
         replicas=REPLICAS,
     )
     async with _group(folder) as group, _workers(plan, group, dice) as (workers, recorder):
-        await _work(plan, group, workers, recorder, faults)
+        recovered_s = await _work(plan, group, workers, recorder, faults)
         created = await _count_created(group, recorder)
         internal = [error for each in workers for error in each.caller.internal_errors]
-        return Recording(recorder, created, group.happened, internal)
+        return Recording(recorder, created, recovered_s, internal)
 
 
 async def _work(
     plan: Plan, group: Group, workers: list[Worker], recorder: Recorder, faults: list[Fault]
-) -> None:
+) -> Mapping[Kind, list[float]]:
     """Ends after the operations and all faults. Then every task is read once more."""
     is_calm = False
+    recovered_s: dict[Kind, list[float]] = defaultdict(list)
 
     def is_over() -> bool:
         return is_calm and len(recorder.history) >= plan.operations
@@ -82,9 +85,20 @@ async def _work(
             while len(recorder.history) < fault.after:  # noqa: ASYNC110 - clients tell nobody
                 await asyncio.sleep(TICK_S)
             await group.suffer(fault)
+            recovered_s[fault.kind].append(await _recover(group, recorder))
         is_calm = True
     for worker in workers:
         await worker.read_all()
+    return recovered_s
+
+
+async def _recover(group: Group, recorder: Recorder) -> float:
+    """The seconds until every replica has acknowledged a write that was sent after now."""
+    ended = time.monotonic()
+    async with asyncio.timeout(OUTAGE_S):
+        while any(recorder.wrote.get(each, 0.0) <= ended for each in group.replicas):  # noqa: ASYNC110
+            await asyncio.sleep(TICK_S)
+    return time.monotonic() - ended
 
 
 async def _count_created(group: Group, recorder: Recorder) -> Findings:
@@ -177,6 +191,6 @@ def _environment() -> dict[str, str]:
 
 def summary(recording: Recording) -> str:
     outcomes = Counter(each.outcome.name.lower() for each in recording.recorder.history)
-    faults = ", ".join(f"{count} {kind}" for kind, count in recording.faults.items())
+    faults = ", ".join(f"{len(times)} {kind}" for kind, times in recording.recovered_s.items())
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
     return f"{len(recording.recorder.history)} operations ({told}); {faults}"

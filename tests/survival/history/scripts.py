@@ -75,7 +75,11 @@ class TargetLists:
     async def execute(
         self, caller: Caller, statements: Sequence[Statement]
     ) -> tuple[Outcome, list[Step]]:
-        """Sends a script until it is accepted: with its key it is executed once at most."""
+        """Sends a script until it is accepted: with its key it is executed once at most.
+
+        Raises:
+            LookupError: no replica knows the script any more.
+        """
         values = {
             "connectionId": self._connection,
             "script": ";\n".join(statement.sql for statement in statements),
@@ -85,7 +89,10 @@ class TargetLists:
         accepted = (await caller.ask_until_done(EXECUTE, input=values))["executeScript"]
         while True:
             ended: Any = await caller.ask_until_done(READ, id=accepted["scriptRun"]["id"])
-            if (script := ended["scriptRun"])["state"] not in ACTIVE:
+            script = ended["scriptRun"]
+            if script is None:
+                raise LookupError(accepted["scriptRun"]["id"])
+            if script["state"] not in ACTIVE:
                 break
             await asyncio.sleep(PAUSE_S)
         outcome = OUTCOMES.get(script["state"], Outcome.UNKNOWN)

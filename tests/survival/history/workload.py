@@ -21,6 +21,7 @@ from tests.survival.history.events import (
 )
 from tests.survival.history.scripts import Statement, TargetLists
 from tests.survival.soak.ledger import Fate, Ledger
+from tests.survival.soak.replicas import Replica
 
 CREATE = """mutation($input: CreateTaskInput!) {
   createTask(input: $input) { task { id title description version } } }"""
@@ -42,6 +43,8 @@ class Recorder:
         self.history: list[Transaction] = []
         self.created = Ledger()
         self.missing: list[Anomaly] = []
+        self.wrote: dict[Replica, float] = {}
+        """When the last write that each replica has acknowledged was sent."""
         self.values = count(1)
         self._parsed: dict[str, int] = {}
 
@@ -178,7 +181,11 @@ class Worker:
 
     async def _execute(self, statements: list[Statement]) -> Outcome:
         began = time.monotonic()
-        outcome, steps = await self._user.target.execute(self.caller, statements)
+        try:
+            outcome, steps = await self._user.target.execute(self.caller, statements)
+        except LookupError as error:
+            self._miss(str(error))
+            return Outcome.UNKNOWN
         self._recorder.note(self._number, began, outcome, *steps)
         return outcome
 
@@ -206,8 +213,9 @@ class Worker:
         return str(task["id"])
 
     def _miss(self, id: str) -> None:
-        """Every task that a client reads was created, and is not deleted."""
-        self._recorder.missing.append(Anomaly("missing task", f"{id} at {time.monotonic():.3f}"))
+        """Everything that a client reads was created, and is not deleted."""
+        text = f"{id} for client {self._number} at {time.monotonic():.3f}"
+        self._recorder.missing.append(Anomaly("missing object", text))
 
     def _step(self, task: Any) -> ReadList | ReadRegister:
         """What a read of a task says: the title tells what it is."""
@@ -216,4 +224,6 @@ class Worker:
         return ReadList(task["id"], self._recorder.parse(task["description"] or ""))
 
     def _note(self, began: float, answer: Answer, *steps: Step) -> None:
+        if answer.by is not None and any(isinstance(step, Append | Write) for step in steps):
+            self._recorder.wrote[answer.by] = began
         self._recorder.note(self._number, began, answer.outcome, *steps)

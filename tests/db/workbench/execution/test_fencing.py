@@ -27,6 +27,9 @@ __all__ = ["replica", "sit"]  # fixtures
 _FENCE = compile_change(
     text("UPDATE replica_processes SET fenced_at = clock_timestamp() WHERE process = :process")
 )
+_STEADY = compile_change(
+    text("UPDATE replica_processes SET steady_since = steady_since - interval '1 minute'")
+)
 _AGE = compile_change(
     text("UPDATE query_runs SET started_at = started_at - interval '1 hour' WHERE id = :id")
 )
@@ -79,6 +82,9 @@ async def test_run_past_its_time_is_ended_by_another_process(
         pid = await sit(hung).until_backend(run)
         await sit(hung).until_backend(in_time)
         await committed.write(lambda session: session.rows(_AGE, id=run.id))
+        await takeover_by(other).run()  # just started, as after a pause of the database
+        assert (await sit(other).now(run)).state == RunState.RUNNING
+        await committed.write(lambda session: session.rows(_STEADY))
         await takeover_by(other).run()
         ended = await sit(other).now(run)
         assert ended.state == RunState.TIMED_OUT
