@@ -165,4 +165,6 @@ def check_run(collector: OtlpCollector, run_id: str) -> None:
 
 
 def statements(collector: OtlpCollector, span: Span) -> list[Span]:
-    return [child for child in collector.below(span) if "db.query.text" in child.attributes]
+    """Without the settings of a connection that was opened for them."""
+    below = [child for child in collector.below(span) if child.name != "SET"]
+    return [child for child in below if "db.query.text" in child.attributes]
