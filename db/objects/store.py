@@ -8,7 +8,6 @@ import contextlib
 import functools
 import logging
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
-from db.objects.folder_id import read_folder_id
+from db.objects.folders import folder_error, in_folder, prune, read_folder_id
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -35,8 +34,6 @@ PROBE_S = 1.0
 PROBE_TTL_S = 5.0
 MIN_FREE_BYTES = 64 * MIB
 """With less space on the disk of a folder, files cannot be stored reliably."""
-# obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
-_STAGED = re.compile(r".+#\d+")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
 
@@ -170,10 +167,7 @@ class ObjectStore:
         """Raises Unavailable if the store does not respond."""
         self._require_folder()
         if self._folder is not None:  # without obstore: the first answer of a server needs this
-            try:
-                await asyncio.to_thread(os.listdir, self._folder)
-            except OSError as error:
-                raise _folder_error(self._folder, error) from error
+            await in_folder(os.listdir, self._folder)
             return
         with self._request("ping"):
             await anext(aiter(self._store.list("nothing/here")), None)
@@ -197,10 +191,7 @@ class ObjectStore:
         """
         if self._folder is None:
             return self._place
-        try:
-            return await asyncio.to_thread(read_folder_id, self._folder)
-        except OSError as error:
-            raise _folder_error(self._folder, error) from error
+        return await in_folder(read_folder_id, self._folder)
 
     async def _probe(self) -> str | None:
         try:
@@ -220,7 +211,7 @@ class ObjectStore:
         if self._folder is None:
             return 0
         return await asyncio.to_thread(
-            _prune, self._folder, time.time() - older_than.total_seconds()
+            prune, self._folder, time.time() - older_than.total_seconds()
         )
 
     def _require_folder(self) -> None:
@@ -320,7 +311,7 @@ def _open_folder(folder: Path) -> ObjectStore:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _folder_error(folder, error) from error
+        raise folder_error(folder, error) from error
     return ObjectStore(open_store, "file", folder=folder)
 
 
@@ -347,14 +338,6 @@ def _place_of(url: str) -> str:
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
     parts = urlsplit(url)
     return f"{parts.scheme[:2]} {parts.netloc} {parts.path.strip('/')} {endpoint.rstrip('/')}"
-
-
-def _folder_error(folder: Path, error: OSError) -> Unavailable:
-    return Unavailable(
-        f"The folder {folder} for files cannot be created: {error.strerror or error}.",
-        hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
-        "HOWDAH_OBJECTS_URL.",
-    )
 
 
 def _url_error(reason: str) -> BadInput:
@@ -391,13 +374,3 @@ def _consume_exception(sending: "asyncio.Future[Any]") -> None:
     """Retrieves the exception of an abandoned upload, so that asyncio does not log it."""
     if not sending.cancelled():
         sending.exception()
-
-
-def _prune(folder: Path, before: float) -> int:
-    removed = 0
-    for path in folder.rglob("*#*"):
-        with contextlib.suppress(FileNotFoundError):
-            if _STAGED.fullmatch(path.name) and path.stat().st_mtime < before:
-                path.unlink()
-                removed += 1
-    return removed
