@@ -6,7 +6,7 @@ the operation log (graph.server.operation_log) has both.
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from db.figures import LAG_S, SECONDS, SIZES, SLOWNESS_S
+from db.figures import LAG_S, SECONDS, SIZES, SLOWNESS_S, Distribution
 
 Workers: TypeAlias = Literal["livesum", "livemin", "livemax"]
 
@@ -21,6 +21,9 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = ()
     workers: Workers = "livesum"
 
+
+Sample: TypeAlias = tuple[Metric, tuple[str, ...], float | Distribution]
+"""A metric, the values of its labels, and its value since the start of the process."""
 
 METRICS: list[Metric] = []
 

@@ -15,7 +15,7 @@ from graph.kit.loaders import batch_keys
 from graph.operations import Operations, Plans
 from graph.server import audit_stream
 from graph.server.metrics import catalogue as m
-from graph.server.metrics.instruments import Sample
+from graph.server.metrics.catalogue import Sample
 from graph.server.metrics.loop_lag import LoopLag
 from graph.server.observer import OperationObserver
 from graph.transport.gateway import Shutdown
