@@ -1,12 +1,11 @@
 """docs/scale.md says which keys lack the owner, as sharding by owner would need them.
 
-The column "keys without the owner" of its table is derived from the models here. Three kinds count:
-the primary key, unique keys, and foreign keys between distributed tables; besides, a foreign key
-with the owner must not set columns to NULL.
+The models decide what stands in the column "keys without the owner": primary keys, unique keys and
+foreign keys between distributed tables. A foreign key with the owner must not set columns to NULL.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import Column, ForeignKeyConstraint, Integer, MetaData, Table, UniqueConstraint
@@ -18,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 
 
 def lacking(table: Table) -> list[str]:
-    """What Citus would refuse, as the page writes it; nothing for a table without owner."""
+    """What Citus refuses in a distributed table, as the page writes it."""
     if OWNER not in table.c:
         return []
     return [
@@ -44,7 +43,7 @@ def foreign(table: Table) -> Iterator[str]:
             yield f"{(key.ondelete or '').lower().split()[1]} of `{key.column_keys[0]}`"
 
 
-def named(columns: list[str]) -> str:
+def named(columns: Sequence[str]) -> str:
     return f"`({', '.join(columns)})`"
 
 
