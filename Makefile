@@ -102,7 +102,7 @@ schema: setup ## write schema.graphql and docs/reference from the code
 	$(BIN)/python -m tests.fixtures.reference_pages
 
 .PHONY: settings
-settings: setup ## write docs/settings.md from .env.example and db/settings.py
+settings: setup ## write docs/settings.md from .env.example and db/settings
 	$(BIN)/python -m tests.fixtures.settings_page > .settings.md.new && mv .settings.md.new docs/settings.md
 
 # --- measure ----------------------------------------------------------------

@@ -25,8 +25,8 @@ from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas
 from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
-from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
+from db.settings.limits import quota, run_limits, session_limits, target_limits
 from db.storage import FileOperations, PostgresStorage, kept_file_bytes
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks

@@ -73,7 +73,7 @@ def test_missing_paths_are_found() -> None:
     text = (
         "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/notes`, "
         "[here](README.md#performance), [there](README.md#gone), [below](#gone) and "
-        "`db/settings.py`.\n## Here\n[Up](#here)\n"
+        "`db/users/__init__.py`.\n## Here\n[Up](#here)\n"
     )
     assert list(missing(text, ROOT)) == [
         "docs/gone.md",

@@ -9,8 +9,8 @@ import pytest
 
 from db.errors import BadInput, Forbidden
 from db.services import Services
-from db.setting_files import MAX_BYTES, may_be_file
 from db.settings import Settings, load_settings, sources, unknown_variables
+from db.settings.files import MAX_BYTES, may_be_file
 from graph.commands.serving.serve import refuse_root
 from tests.graph.commands.test_cli import howdah
 from tests.security.test_local_sign_in import calling

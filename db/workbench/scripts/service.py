@@ -9,7 +9,7 @@ from uuid import UUID
 
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
-from db.errors import BadInput, Conflict, HowdahError
+from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
@@ -25,7 +25,7 @@ from db.workbench.scripts.script_topics import publish_script, topic_of_script
 from db.workbench.scripts.split_turns import SplitTurns
 from db.workbench.scripts.splitter import StatementRange, split_script
 from db.workbench.sessions.open_request import OpenRequest
-from db.workbench.sessions.service import DatabaseSessionsService
+from db.workbench.sessions.service import OPEN_WITHIN_S, DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +177,38 @@ class ScriptsService:
         found = await run_once(self._database, owner, insert, key=key, request=call, answer=_Id)
         row = await self._read(owner, found.id)
         if found.id != script_id:
-            return SubmittedScript(row, replayed=True)
+            return SubmittedScript(await self._wait_for_session(row), replayed=True)
         if row.session_id is None:
             row = await self._open_session(row, key)
         else:
             await self._runner.signals.announce(row.session_id)
         return SubmittedScript(row, replayed=False)
+
+    async def _wait_for_session(self, row: ScriptRunRow) -> ScriptRunRow:
+        """The script of an earlier call, which deletes it if it can open no session for it.
+
+        Raises:
+            Unavailable: It was deleted, or still has no session.
+        """
+
+        async def read() -> ScriptRunRow | None:
+            async with self._database.read(reserved=True) as session:
+                return await ScriptRuns(session, row.owner_id).get(row.id)
+
+        def is_settled(found: ScriptRunRow | None) -> bool:
+            return found is None or found.session_id is not None or found.is_finished
+
+        if is_settled(row):
+            return row
+        deadline = asyncio.get_running_loop().time() + OPEN_WITHIN_S
+        async with self._events.subscribe(topic_of_script(row.id)) as changes:
+            found = await changes.read_until(is_settled, read, deadline=deadline)
+        if found is None or not is_settled(found):
+            raise Unavailable(
+                "No session was opened for this script.",
+                hint="Send the request again, with the same `idempotencyKey`.",
+            )
+        return found
 
     async def _insert(
         self,

@@ -29,7 +29,7 @@ def test_dockerfile_runs_as_a_user_by_number_with_a_health_check() -> None:
 @pytest.mark.parametrize(
     ("path", "ignored"),
     [
-        ("db/settings.py", False),
+        ("db/settings/settings.py", False),
         ("alembic/versions/0001_tasks.py", False),
         (".ci/graphiql", False),
         (".env", True),

@@ -1,14 +1,17 @@
 """Scripts in the API: execute, follow, stop, continue, one transaction, sessions, cancel."""
 
+import asyncio
+
 import pytest
 
 from db.workbench.scripts import script_failures
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import create_access_token, make_connection_to
+from tests.fixtures.factories import create_access_token, make_connection, make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.script_desk import EXECUTE, READ, STATUS, ScriptDesk
 from tests.fixtures.session_desk import open_session
-from tests.fixtures.targets import Target
+from tests.fixtures.targets import Target, speaking
 
 SESSION = "subscription($id: ID!) { sessionChanged(id: $id) { state } }"
 
@@ -226,6 +229,25 @@ async def test_execute_script_again_with_its_key_starts_nothing(
     assert again["scriptRun"]["id"] == first["scriptRun"]["id"]
     other = await ada.send(EXECUTE, input=values | {"script": "SELECT 1"})
     assert other.code == "CONFLICT"
+
+
+async def test_script_is_returned_to_no_second_call_before_it_has_a_session(ada: Client) -> None:
+    """The first call deletes it if it can open none: a history of three replicas found it."""
+    reached, end = asyncio.Event(), asyncio.Event()
+
+    async def hang_up(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await end.wait()
+
+    async with speaking(hang_up) as port, patience():
+        connection = await make_connection(ada, port=port, sslMode="DISABLE")
+        values = {"connectionId": connection, "script": "SELECT 1", "idempotencyKey": "twice"}
+        first = asyncio.create_task(ada.send(EXECUTE, input=values))
+        await reached.wait()
+        second = asyncio.create_task(ada.send(EXECUTE, input=values))
+        await asyncio.wait([second], timeout=0.3)  # long enough to be told of the script
+        end.set()
+        assert (await first).code == (await second).code == "UNAVAILABLE"
 
 
 async def test_script_of_another_user_is_not_visible(

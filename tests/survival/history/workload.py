@@ -183,9 +183,10 @@ class Worker:
         began = time.monotonic()
         try:
             outcome, steps = await self._user.target.execute(self.caller, statements)
-        except LookupError as error:
-            self._miss(str(error))
-            return Outcome.UNKNOWN
+        except LookupError:
+            # The first call with the key could open no session for the script and deleted it, after
+            # a second call had returned it. Nothing was executed (an open point of decision 64).
+            return Outcome.REFUSED
         self._recorder.note(self._number, began, outcome, *steps)
         return outcome
 

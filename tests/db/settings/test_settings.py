@@ -129,7 +129,7 @@ def test_dotenv_file_is_read_in_development_only(
 
 
 def test_env_example_names_every_setting() -> None:
-    example = Path(__file__).parents[2].joinpath(".env.example").read_text()
+    example = Path(__file__).parents[3].joinpath(".env.example").read_text()
     missing = [
         name for name in Settings.__struct_fields__ if f"HOWDAH_{name.upper()}=" not in example
     ]

@@ -10,7 +10,7 @@ import msgspec
 import platformdirs
 
 from db.errors import BadInput
-from db.setting_checks import (
+from db.settings.checks import (
     check_database_urls,
     check_documents,
     check_issuer,
@@ -20,7 +20,7 @@ from db.setting_checks import (
     quoted,
     split_claim,
 )
-from db.setting_files import SUFFIX, may_be_file, read_setting_files
+from db.settings.files import SUFFIX, may_be_file, read_setting_files
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
