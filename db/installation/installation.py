@@ -33,7 +33,6 @@ _READ = compile_statement(
         FROM installation""")
 )
 _IS_OWN = compile_statement(text("SELECT EXISTS (SELECT FROM installation WHERE id = :id)"))
-_FORGET_PROCESSES = compile_change(delete(ReplicaProcess).returning(ReplicaProcess.process))
 _INSERT = compile_change(
     text("""INSERT INTO installation
             (id, made_at, system_identifier, database_oid, database_name)
@@ -49,9 +48,12 @@ _RENEW = compile_change(
         WHERE id = :known
         RETURNING id""")
 )
-
-_FORGET_PROCESSES = compile_change(text("DELETE FROM replica_processes RETURNING process"))
-"""Those of the original serve the original."""
+_LEARN_SYSTEM = compile_change(
+    text("""UPDATE installation SET system_identifier = :system_identifier
+        WHERE id = :known AND system_identifier IS NULL
+        RETURNING id""")
+)
+_FORGET_PROCESSES = compile_change(delete(ReplicaProcess).returning(ReplicaProcess.process))
 
 
 class InstallationRecord(Base):
@@ -78,6 +80,11 @@ class Place(NamedTuple):
     database_oid: int
     database_name: str
 
+    def is_same(self, other: "Place") -> bool:
+        """An unknown system identifier is no difference: a role may lose the right to read it."""
+        systems = {self.system_identifier, other.system_identifier} - {None}
+        return len(systems) < 2 and self[1:] == other[1:]
+
 
 @dataclass(frozen=True, slots=True)
 class Installation:
@@ -94,8 +101,11 @@ async def recognize(database: Database, *, keep: timedelta) -> Installation:
     row of the table admits one of them.
     """
     here = await _place_of(database)
-    while (found := await _read(database)) is None or found.place != here:
+    while (found := await _read(database)) is None or not found.place.is_same(here):
         await database.transaction(lambda session: _make(session, found, here, keep))
+    if found.place.system_identifier is None and here.system_identifier is not None:
+        known = {"known": found.id, "system_identifier": here.system_identifier}
+        await database.write(lambda session: session.rows(_LEARN_SYSTEM, **known))
     return found
 
 
@@ -117,7 +127,7 @@ async def read_installation(database: Database) -> Installation | None:
 
 async def is_at_home(database: Database, recorded: Installation) -> bool:
     """False if the database is a copy that no server has recognized yet."""
-    return recorded.place == await _place_of(database)
+    return recorded.place.is_same(await _place_of(database))
 
 
 async def is_own(session: ReadSession, installation_id: UUID) -> bool:
@@ -133,7 +143,6 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         return
     if not await session.rows(_RENEW, known=known.id, **values):
         return
-    await session.rows(_FORGET_PROCESSES)
 
     async def execute(
         _: str, statement: Statement[Changes], values: dict[str, Any]

@@ -21,8 +21,15 @@ SILENT_TICKS = 4
 
 Ticks are counted and not seconds, because this process may be the one that was stopped.
 """
+LONGEST_PROBE_S = 10.0
+"""A login may take longer than the silence after which reads fail, so it is not cut short: another
+probe begins beside it."""
 # The server, its host or a pooler refused: it is alive, and what waits for it fails by itself.
-_ANSWERS = (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)
+# InternalClientError: no host of the URL has the wanted target_session_attrs.
+_ANSWERS = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    ConnectionError,
+)
 
 
 class Watched(Protocol):
@@ -55,7 +62,7 @@ class Pulse:
         self._log_in = log_in
         self._database = database
         self._connection: asyncpg.Connection | None = None
-        self._probe: asyncio.Task[None] | None = None
+        self._probes: set[asyncio.Task[None]] = set()
         self._was_answered = False
         self._answered_at = 0.0
         self._silent_ticks = 0
@@ -67,7 +74,9 @@ class Pulse:
 
     async def close(self) -> None:
         await cancel_all([self._task])
-        await self._end_probe()
+        await cancel_all(self._probes)
+        if self._connection is not None:
+            self._connection.terminate()
 
     async def _watch(self) -> None:
         while True:
@@ -75,7 +84,7 @@ class Pulse:
             if self._is_alive():
                 self._resume()
             else:
-                await self._wait_on()
+                self._wait_on()
 
     def _is_alive(self) -> bool:
         """Whether something was answered since the last tick, or nothing was asked."""
@@ -90,7 +99,7 @@ class Pulse:
             self._database.resume()
         self._silent_ticks = 0
 
-    async def _wait_on(self) -> None:
+    def _wait_on(self) -> None:
         self._silent_ticks += 1
         if self.is_silent:
             if self._silent_ticks == SILENT_TICKS:
@@ -99,30 +108,32 @@ class Pulse:
                     SILENT_TICKS * TICK_S,
                 )
             self._database.suspend()
-            if self._silent_ticks % SILENT_TICKS == 0:
-                await self._end_probe()  # its connection may never answer: the next one may
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._ask(), name="database: probe")
+        # A connection may never answer, where a new one does: as after a failover.
+        if not self._probes or self._silent_ticks % SILENT_TICKS == 0:
+            probe = asyncio.create_task(self._ask(), name="database: probe")
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
 
     async def _ask(self) -> None:
+        connection, self._connection = self._connection, None  # a probe beside it opens its own
         try:
-            if self._log_in is not None:
-                (await self._log_in()).terminate()
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
-            await self._connection.execute("SELECT 1")
+            async with asyncio.timeout(LONGEST_PROBE_S):
+                if self._log_in is not None:
+                    (await self._log_in()).terminate()
+                if connection is None or connection.is_closed():
+                    connection = await self._connect()
+                await connection.execute("SELECT 1")
         except _ANSWERS:
-            pass
+            self._was_answered = True
         except OSError:
-            return  # no route to it, or no answer in time
-        self._was_answered = True
-
-    async def _end_probe(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-        if self._probe is not None:
-            await cancel_all([self._probe])
+            pass  # no route to it, or no answer in time
+        else:
+            self._was_answered = True
+            if self._connection is None:
+                self._connection, connection = connection, None
+        finally:
+            if connection is not None:
+                connection.terminate()
 
 
 def silent_error() -> Unavailable:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.database_sessions.rows import CloseReason, HeldState, SessionBackend
-from db.kit.live_processes import IS_LIVE
+from db.kit.live_processes import IS_JUDGE, IS_LIVE
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
@@ -36,7 +36,7 @@ _CLOSE_OVERDUE = compile_change(
                 THEN 'TRANSACTION_TIMEOUT'
             WHEN state = 'OPENING' THEN 'LOST'
             ELSE 'IDLE_TIMEOUT' END, {_CLOSED}
-        WHERE closed_at IS NULL AND (
+        WHERE closed_at IS NULL AND {IS_JUDGE} AND (
             expires_at < clock_timestamp() - :grace ::interval
             OR state = 'OPENING' AND opened_at < clock_timestamp() - :opening ::interval
             OR close_requested_at < clock_timestamp() - :grace ::interval)
@@ -57,11 +57,15 @@ async def close_lost(session: Session) -> Sequence[SessionBackend]:
     return [SessionBackend(*row) for row in found]
 
 
-async def close_overdue(
-    session: Session, *, grace: timedelta = OVERDUE_GRACE
-) -> Sequence[SessionBackend]:
-    """Closes the sessions that their process should have closed `grace` ago."""
-    found = await session.rows(_CLOSE_OVERDUE, grace=grace, opening=OPENING_GRACE)
+async def close_overdue(session: Session, judge: int) -> Sequence[SessionBackend]:
+    """Closes the sessions that their process should have closed OVERDUE_GRACE ago.
+
+    Closes none if `judge`, the process that asks, is no judge: after a pause of the database, the
+    processes have time to record that a transaction was committed before its time was over.
+    """
+    found = await session.rows(
+        _CLOSE_OVERDUE, grace=OVERDUE_GRACE, opening=OPENING_GRACE, judge=judge
+    )
     return [SessionBackend(*row) for row in found]
 
 

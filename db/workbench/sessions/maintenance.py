@@ -122,7 +122,7 @@ class Takeover:
             return _TakenOver((), (), ())
         judge, keep = self._runner.process, self._runner.limits.retention
         fenced = await Replicas(session).fence_silent(judge)
-        closed = [*await close_lost(session), *await close_overdue(session)]
+        closed = [*await close_lost(session), *await close_overdue(session, judge)]
         for one in closed:
             await record_rescue(session, one)
         ended = [

@@ -1,6 +1,7 @@
 """A copy of the database that is served with the same keys acts on nothing of the original."""
 
 import asyncio
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from db.installation import recognize, renew
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, open_database
+from db.postgres.urls import parse_url
 from db.services import Services
 from db.workbench.sessions.maintenance import Takeover
 from tests.fixtures.cluster import Cluster
@@ -132,6 +134,32 @@ async def test_recognize_renews_on_another_server_and_not_after_a_failover(
     third = await renew(committed, keep=KEEP)
     assert third.copied_from == second.id
     assert await recognize(committed, keep=KEEP) == third
+
+
+async def test_recognize_renews_nothing_where_the_system_identifier_is_hidden(
+    committed: Database, committed_url: str
+) -> None:
+    """Replicas may have different roles, of which only some may read it."""
+    first = await recognize(committed, keep=KEEP)
+    role, password = f"role_{secrets.token_hex(4)}", secrets.token_hex(8)
+    place = parse_url(committed_url)
+    connection = await asyncpg.connect(committed_url)
+    try:
+        await connection.execute(f"""CREATE ROLE {role} LOGIN PASSWORD '{password}';
+            GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
+            REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC""")
+        url = f"postgresql://{role}:{password}@{place.place}/{place.database}"
+        blind = await open_database(url, pool_size=1)
+        try:
+            assert await recognize(blind, keep=KEEP) == first
+        finally:
+            await blind.close()
+        await connection.execute("UPDATE installation SET system_identifier = NULL")
+        assert (await recognize(committed, keep=KEEP)).id == first.id
+        assert await recognize(committed, keep=KEEP) == first
+    finally:
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        await connection.close()
 
 
 def insert_runs(owner: OwnerId) -> str:

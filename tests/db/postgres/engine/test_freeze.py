@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
 from db.errors import HowdahError
+from db.postgres import pulse
 from db.postgres.connect import connect
 from db.postgres.engine import Database, open_database
 from db.postgres.pulse import Pulse
@@ -19,7 +22,7 @@ from tests.fixtures import brokers
 from tests.fixtures.brokers import Broker
 from tests.fixtures.network import Link
 from tests.fixtures.notes import ADD, BUMP, COUNT, CREATE, SLOW_ECHO, SUM, lent_by, read
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.pgbouncer import PGBOUNCER, SERVER_CONNECTIONS, pgbouncer
 
 pytestmark = pytest.mark.usefixtures("real_limits")
@@ -151,9 +154,49 @@ async def test_pulse_asks_on_a_new_connection_if_the_old_one_stays_silent(server
     async with Link.opened(target.host, target.port) as link:
         link.cut()
         through_link = parse_url(server.url.replace(target.place, f"127.0.0.1:{link.port}"))
-        pulse = Pulse(
+        watching = Pulse(
             database, lambda: connect(target if database.suspended.is_set() else through_link)
         )
         async with patience():
             await database.resumed.wait()
-        await pulse.close()
+        await watching.close()
+
+
+async def test_pulse_hears_a_server_whose_logins_take_longer_than_the_silence(
+    server: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first login ends after the third has begun. The others never end."""
+    monkeypatch.setattr(pulse, "TICK_S", 0.02)
+    monkeypatch.setattr(pulse, "LONGEST_PROBE_S", PATIENCE_S)
+    database, third = Waiting(), asyncio.Event()
+    logins = itertools.count(1)
+
+    async def log_in() -> asyncpg.Connection:
+        number = next(logins)
+        if number == 3:
+            third.set()
+        await (third if number == 1 else asyncio.Event()).wait()
+        return await connect(parse_url(server.url))
+
+    watching = Pulse(database, log_in)
+    async with patience():
+        await database.resumed.wait()
+    await watching.close()
+
+
+async def test_pulse_takes_the_lack_of_a_wanted_server_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The hosts of the URL are standbys, which is the error that callers should see."""
+    monkeypatch.setattr(pulse, "TICK_S", 0.02)
+    database = Waiting()
+
+    async def refuse() -> asyncpg.Connection:
+        if not database.suspended.is_set():
+            await database.suspended.wait()
+        raise asyncpg.TargetServerAttributeNotMatched("no primary")
+
+    watching = Pulse(database, refuse)
+    async with patience():
+        await database.resumed.wait()
+    await watching.close()

@@ -30,6 +30,9 @@ _FORGET = compile_change(text("UPDATE database_sessions SET process = 0 WHERE id
 _MISS = compile_change(
     text("UPDATE database_sessions SET expires_at = now() - interval '1 minute' WHERE id = :id")
 )
+_STEADY = compile_change(
+    text("UPDATE replica_processes SET steady_since = steady_since - interval '1 minute'")
+)
 
 
 class Seat(NamedTuple):
@@ -145,7 +148,12 @@ async def test_overdue_session_is_closed_by_another_replica(
     async with seat() as hung, seat() as other:
         row = await hung.open()
         await committed.write(lambda session: miss(session, row.id))
-        await other.takeover().run()
+        await other.takeover().run()  # just started, as after a pause of the database
+        assert not (await other.now(row.id)).is_closed
+        async with patience():  # a heartbeat that is late makes the process unsteady again
+            while not (await other.now(row.id)).is_closed:
+                await committed.write(lambda session: session.rows(_STEADY))
+                await other.takeover().run()
         assert (await other.now(row.id)).close_reason == CloseReason.IDLE_TIMEOUT
         await other.until_gone(row)
         await until_not_held(hung, row.id)
