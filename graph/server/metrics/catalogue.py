@@ -96,6 +96,12 @@ CONNECTIONS_OPEN = _gauge("database_connections_open", "Open database connection
 CONNECTIONS_MAX = _gauge(
     "database_connections_max", "Database connections that may be open: HOWDAH_DATABASE_POOL_SIZE."
 )
+DATABASE_UP = _gauge(
+    "database_up",
+    "1 if Howdah's own database accepts the heartbeats of every worker, else 0: it is away, or "
+    "accepts no changes.",
+    workers="livemin",
+)
 DATABASE_WAITING = _gauge(
     "database_waiting", "Statements that wait for a connection, or to be sent with equal ones."
 )

@@ -36,6 +36,7 @@ def samples_of(process: Process) -> Iterator[Sample]:
     services = process.services
     yield from _of_operations(process)
     yield from _of_database(services.database)
+    yield m.DATABASE_UP, (), not services.runner.heartbeat.is_failing
     yield from _of_targets(services)
     yield from _of_events(services.events)
     yield from _of_objects(services.objects.figures)
