@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import figures, peers, plots, sizing
+from bench import figures, peers, plots, scaling, sizing
 from bench.clients import Measured
 from bench.figures import Ablation, Bench, Growth, Result, Spread, Start
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/performance.md", "docs/deployment.md")
+PAGES = ("README.md", "docs/performance.md", "docs/deployment.md", "docs/scale.md")
 IMAGES = "docs/images"
 WITH_GOALS = (peers.LIMIT, peers.POSTGRAPHILE)
 OTHERS = (peers.LIMIT, peers.GATHERING_LIMIT, peers.POSTGRAPHILE, peers.STOCK)
@@ -51,6 +51,7 @@ def rendered() -> dict[str, str]:
         "growth": lambda: growth_block(growth),
         "start": lambda: start_block(start),
         "sizes": lambda: sizes_block(bench, start),
+        "scale": lambda: scale_block(bench),
     }
     texts = {
         name: _BLOCK.sub(
@@ -174,6 +175,12 @@ def start_block(start: Start) -> str:
 def sizes_block(bench: Bench, start: Start) -> str:
     lines = "\n".join(f"- {line}" for line in sizing.derivation(bench, start))
     return "\n\n".join((table(sizing.HEADS, sizing.rows(bench, start)), lines))
+
+
+def scale_block(bench: Bench) -> str:
+    lines = "\n".join(f"- {line}" for line in scaling.derivation(bench))
+    load, data = scaling.load(bench), scaling.data(bench)
+    return "\n\n".join((lines, table(scaling.LOAD_HEADS, load), table(scaling.DATA_HEADS, data)))
 
 
 def measured_on(machine: Iterable[str], rounds: int, seconds: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bench import peers
 from bench.clients import Measured
-from bench.figures import Bench, Result, Start
+from bench.figures import Bench, Start
 
 USERS = (100, 1_000, 5_000, 20_000, 100_000)
 MIX = {"page of 50 tasks": 0.8, "create a task": 0.1, "toggle a task": 0.1}
@@ -29,11 +29,25 @@ HEADS = (
 
 def cpu_ms(bench: Bench) -> tuple[float, float]:
     """CPU time of the server and of PostgreSQL for an operation of the mix."""
-    found = {one.name: one for one in bench.near}
+    found = {name: measured(bench, name) for name in MIX}
     return (
-        sum(share * _howdah(found[name]).cpu_ms for name, share in MIX.items()),
-        sum(share * _howdah(found[name]).database_cpu_ms for name, share in MIX.items()),
+        sum(share * found[name].cpu_ms for name, share in MIX.items()),
+        sum(share * found[name].database_cpu_ms for name, share in MIX.items()),
     )
+
+
+def measured(bench: Bench, name: str) -> Measured:
+    """Of Howdah, with the database near by."""
+    return next(one.medians[peers.HOWDAH] for one in bench.near if one.name == name)
+
+
+def processes(at_once: int, own_ms: float) -> int:
+    fewest = 1 if at_once < 1_000 else 2  # one may fail
+    return max(fewest, math.ceil(at_once * own_ms * RESERVE / 1_000))
+
+
+def cores(at_once: int, database_ms: float) -> int:
+    return max(1, math.ceil(at_once * database_ms * RESERVE / 1_000))
 
 
 def process_mb(start: Start) -> float:
@@ -43,30 +57,29 @@ def process_mb(start: Start) -> float:
 def rows(bench: Bench, start: Start) -> Iterator[tuple[str, ...]]:
     own, database = cpu_ms(bench)
     for users in USERS:
-        fewest = 1 if users < 1_000 else 2  # one may fail
-        processes = max(fewest, math.ceil(users * own * RESERVE / 1_000))
+        count = processes(users, own)
         yield (
             f"{users:,}",
-            f"{processes}",
-            f"{processes * process_mb(start) / 1_000:.1f} GB",
-            f"{max(1, math.ceil(users * database * RESERVE / 1_000))}",
-            f"{processes * POOL_SIZE:,}",
+            f"{count}",
+            f"{count * process_mb(start) / 1_000:.1f} GB",
+            f"{cores(users, database)}",
+            f"{count * POOL_SIZE:,}",
         )
 
 
 def derivation(bench: Bench, start: Start) -> list[str]:
     """How the table follows from the figures."""
-    found = {one.name: _howdah(one) for one in bench.near}
+    found = {name: measured(bench, name) for name in MIX}
     own, database = cpu_ms(bench)
     parts = (
         f"{share:.0%} {name} ({found[name].cpu_ms:.3f} and {found[name].database_cpu_ms:.3f} ms)"
         for name, share in MIX.items()
     )
-    measured = (
+    operation = (
         f"An operation takes {own:.3f} ms of CPU in Howdah and {database:.3f} ms in PostgreSQL, "
         f"the mean of {', '.join(parts)} of [performance](performance.md#requests-per-second)."
     )
-    cores = (
+    cpu = (
         f"Cores: that CPU time, {RESERVE} times: twice for peaks, and twice for what the benchmark "
         "leaves out (TLS, logs, distance, other queries, commits that wait for the disk)."
     )
@@ -76,8 +89,4 @@ def derivation(bench: Bench, start: Start) -> list[str]:
     )
     assumed = "Assumed, not measured: a user at work sends one operation a second."
     pools = f"Connections: `HOWDAH_DATABASE_POOL_SIZE`, {POOL_SIZE}, for each process."
-    return [measured, assumed, cores, memory, pools]
-
-
-def _howdah(result: Result) -> Measured:
-    return result.medians[peers.HOWDAH]
+    return [operation, assumed, cpu, memory, pools]

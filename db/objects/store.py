@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
-from db.objects.folder import delete_staged, read_folder_id
+from db.objects.folders import folder_error, in_folder, prune, read_folder_id
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -167,10 +167,7 @@ class ObjectStore:
         """Raises Unavailable if the store does not respond."""
         self._require_folder()
         if self._folder is not None:  # without obstore: the first answer of a server needs this
-            try:
-                await asyncio.to_thread(os.listdir, self._folder)
-            except OSError as error:
-                raise _folder_error(self._folder, error) from error
+            await in_folder(os.listdir, self._folder)
             return
         with self._request("ping"):
             await anext(aiter(self._store.list("nothing/here")), None)
@@ -194,10 +191,7 @@ class ObjectStore:
         """
         if self._folder is None:
             return self._place
-        try:
-            return await asyncio.to_thread(read_folder_id, self._folder)
-        except OSError as error:
-            raise _folder_error(self._folder, error) from error
+        return await in_folder(read_folder_id, self._folder)
 
     async def _probe(self) -> str | None:
         try:
@@ -217,7 +211,7 @@ class ObjectStore:
         if self._folder is None:
             return 0
         return await asyncio.to_thread(
-            delete_staged, self._folder, time.time() - older_than.total_seconds()
+            prune, self._folder, time.time() - older_than.total_seconds()
         )
 
     def _require_folder(self) -> None:
@@ -317,7 +311,7 @@ def _open_folder(folder: Path) -> ObjectStore:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _folder_error(folder, error) from error
+        raise folder_error(folder, error) from error
     return ObjectStore(open_store, "file", folder=folder)
 
 
@@ -344,14 +338,6 @@ def _place_of(url: str) -> str:
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
     parts = urlsplit(url)
     return f"{parts.scheme[:2]} {parts.netloc} {parts.path.strip('/')} {endpoint.rstrip('/')}"
-
-
-def _folder_error(folder: Path, error: OSError) -> Unavailable:
-    return Unavailable(
-        f"The folder {folder} for files cannot be used: {error.strerror or error}.",
-        hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
-        "HOWDAH_OBJECTS_URL.",
-    )
 
 
 def _url_error(reason: str) -> BadInput:

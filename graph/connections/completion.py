@@ -6,9 +6,8 @@ from uuid import UUID
 import strawberry
 
 from db.connections import ConnectionRow
-from db.workbench.completion.candidates import CompletionKind
-from db.workbench.completion.completions import Completion as CompletionRow
-from db.workbench.completion.search import SearchKind, SearchResult
+from db.workbench.completion.results import Completion as CompletionRow
+from db.workbench.completion.results import CompletionKind, SearchKind, SearchResult
 from graph.connections.catalogue.columns import ColumnByKey
 from graph.connections.catalogue.functions import FunctionByKey
 from graph.connections.catalogue.loaders import ByKey

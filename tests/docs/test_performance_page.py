@@ -21,7 +21,7 @@ def test_page_shows_the_measured_figures(name: str) -> None:
 def test_page_has_each_block_once() -> None:
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in pages.PAGES)
     found = re.findall(r"<!-- bench: ([a-z]+) -->", text)
-    assert sorted(found) == ["ablation", "figures", "growth", "sizes", "start", "summary"]
+    assert sorted(found) == ["ablation", "figures", "growth", "scale", "sizes", "start", "summary"]
 
 
 def test_readme_has_the_ratios_of_the_page() -> None:

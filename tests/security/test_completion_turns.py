@@ -12,7 +12,8 @@ from db.workbench.catalogue.snapshot import CatalogueSnapshot, SnapshotRelation,
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
 from db.workbench.completion import service
 from db.workbench.completion.catalogue_index import CatalogueIndex, index_of
-from db.workbench.completion.completions import Completion, complete
+from db.workbench.completion.completions import complete
+from db.workbench.completion.results import Completion
 
 TABLES = 50_000
 

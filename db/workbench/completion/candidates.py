@@ -1,29 +1,13 @@
 """`Candidate`, and how the objects of a catalogue become candidates."""
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
 from db.workbench.completion.catalogue_index import SYSTEM_SCHEMAS, CatalogueIndex, SchemaObjects
 from db.workbench.completion.expectations.expected import Offer
 from db.workbench.completion.names import MatchKind
-
-
-class CompletionKind(StrEnum):
-    COLUMN = "COLUMN"
-    ALIAS = "ALIAS"
-    COMMON_TABLE = "COMMON_TABLE"
-    TABLE = "TABLE"
-    VIEW = "VIEW"
-    SEQUENCE = "SEQUENCE"
-    FUNCTION = "FUNCTION"
-    PROCEDURE = "PROCEDURE"
-    TYPE = "TYPE"
-    ENUM_LABEL = "ENUM_LABEL"
-    SCHEMA = "SCHEMA"
-    SETTING = "SETTING"
-    KEYWORD = "KEYWORD"
+from db.workbench.completion.results import CompletionKind
 
 
 class Candidate(NamedTuple):

@@ -2,15 +2,15 @@
 
 import heapq
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from db.errors import BadInput, TooLarge
-from db.workbench.completion.candidates import Candidate, CatalogueCandidates, CompletionKind
+from db.workbench.completion.candidates import Candidate, CatalogueCandidates
 from db.workbench.completion.catalogue_index import CatalogueIndex
 from db.workbench.completion.expectations.commands import compiled_rules
 from db.workbench.completion.expectations.expected import Offer
 from db.workbench.completion.expectations.places import CursorPlace, place_of
 from db.workbench.completion.names import fold
+from db.workbench.completion.results import Completion, CompletionKind
 from db.workbench.completion.scope_candidates import ScopeCandidates
 from db.workbench.completion.statement.groups import nest
 from db.workbench.completion.statement.parts import Cursor, Part, Statement, statement_at
@@ -19,19 +19,7 @@ from db.workbench.completion.statement.scopes import Scope
 from db.workbench.sql.quoting import quote_name
 
 MAX_TEXT_CHARS = 100_000
-MAX_COMPLETIONS = 200
 _CALLABLE = frozenset((CompletionKind.FUNCTION, CompletionKind.PROCEDURE))
-
-
-class Completion(NamedTuple):
-    """`replace_start` and `replace_end` count characters of the text from 0."""
-
-    kind: CompletionKind
-    label: str
-    insert_text: str
-    detail: str | None
-    replace_start: int
-    replace_end: int
 
 
 def complete(index: CatalogueIndex, text: str, cursor: int, first: int) -> list[Completion]:

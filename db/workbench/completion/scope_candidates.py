@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from db.workbench.catalogue.snapshot import SnapshotType
-from db.workbench.completion.candidates import Candidate, CompletionKind
+from db.workbench.completion.candidates import Candidate
 from db.workbench.completion.catalogue_index import CatalogueIndex
 from db.workbench.completion.expectations import grammar
 from db.workbench.completion.expectations.expected import Expected, Offer
 from db.workbench.completion.names import fold, match_kind
+from db.workbench.completion.results import CompletionKind
 from db.workbench.completion.statement.columns import Column
 from db.workbench.completion.statement.queries import Source
 from db.workbench.completion.statement.scopes import Scope

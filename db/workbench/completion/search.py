@@ -3,47 +3,17 @@
 import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from db.errors import BadInput
 from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
 from db.workbench.completion.catalogue_index import SYSTEM_SCHEMAS, CatalogueIndex, ColumnOf
 from db.workbench.completion.names import MatchKind, NameTable, fold
+from db.workbench.completion.results import SearchKind, SearchResult
 
 MAX_SEARCH_CHARS = 200
-MAX_SEARCH_RESULTS = 200
 MAX_MATCHES = 500
 """Of each kind of object and of match; those beyond are not ranked."""
-
-
-class SearchKind(StrEnum):
-    SCHEMA = "SCHEMA"
-    TABLE = "TABLE"
-    VIEW = "VIEW"
-    MATERIALIZED_VIEW = "MATERIALIZED_VIEW"
-    FOREIGN_TABLE = "FOREIGN_TABLE"
-    COLUMN = "COLUMN"
-    FUNCTION = "FUNCTION"
-    PROCEDURE = "PROCEDURE"
-    AGGREGATE = "AGGREGATE"
-    TYPE = "TYPE"
-    SEQUENCE = "SEQUENCE"
-
-
-class SearchResult(NamedTuple):
-    """`parent` is the relation of a column; `detail` a type, a signature or labels.
-
-    `key` has the names that identify the object in its database, from the outermost on.
-    """
-
-    kind: SearchKind
-    schema_name: str
-    name: str
-    parent: str | None = None
-    detail: str | None = None
-    comment: str | None = None
-    key: tuple[str, ...] = ()
 
 
 _RELATION_KINDS = {

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from db.errors import BadInput
@@ -10,14 +10,16 @@ from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.waiting import ShieldedTasks
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
-from db.workbench.completion.catalogue_index import CatalogueIndex, index_of
-from db.workbench.completion.completions import MAX_COMPLETIONS, Completion, complete
-from db.workbench.completion.search import (
+from db.workbench.completion.results import (
+    MAX_COMPLETIONS,
     MAX_SEARCH_RESULTS,
+    Completion,
     SearchKind,
     SearchResult,
-    search_catalogue,
 )
+
+if TYPE_CHECKING:
+    from db.workbench.completion.catalogue_index import CatalogueIndex
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ class CompletionService:
             RateLimited: Too many texts of the owner wait.
             TooLarge: The text is too long.
         """
+        from db.workbench.completion.completions import complete
+
         _check(first, MAX_COMPLETIONS)
         index = await self._index(owner, connection_id)
         if index.is_warm and len(text) <= SHORT_CHARS and index.object_count <= QUICK_OBJECTS:
@@ -73,11 +77,15 @@ class CompletionService:
             BadInput: The text is empty or too long, or `first` is out of bounds.
             NotFound: The owner has no such connection.
         """
+        from db.workbench.completion.search import search_catalogue
+
         _check(first, MAX_SEARCH_RESULTS)
         index = await self._index(owner, connection_id)
         return await self._in_thread(owner, lambda: search_catalogue(index, text, kinds, first))
 
-    async def _index(self, owner: OwnerId, connection_id: UUID) -> CatalogueIndex:
+    async def _index(self, owner: OwnerId, connection_id: UUID) -> "CatalogueIndex":
+        from db.workbench.completion.catalogue_index import index_of
+
         return index_of(await self._catalogues.snapshot(owner, connection_id))
 
     async def _in_thread(self, owner: OwnerId, work: Callable[[], T]) -> T:

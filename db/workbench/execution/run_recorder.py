@@ -46,7 +46,7 @@ class _RunEnd(NamedTuple):
 
 
 class RunFigures:
-    """The runs that this process has executed to their end."""
+    """The runs that this process has ended, also those that it took over from another one."""
 
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()

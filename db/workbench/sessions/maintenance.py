@@ -13,7 +13,7 @@ from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
 from db.retry_log import RetryLog
-from db.runs import OrphanRow, end_overdue, interrupt_orphans
+from db.runs import OrphanRow, RunState, end_overdue, interrupt_orphans
 from db.waiting import cancel_all
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
@@ -57,7 +57,8 @@ async def session_maintenance(
 class _TakenOver(NamedTuple):
     fenced: Sequence[tuple[int, str]]
     closed: Sequence[SessionBackend]
-    ended: Sequence[OrphanRow]
+    interrupted: Sequence[OrphanRow]
+    overdue: Sequence[OrphanRow]
 
 
 class Takeover:
@@ -94,9 +95,12 @@ class Takeover:
             log.warning(
                 "session %s was closed by another process: %s", closed.id, closed.close_reason
             )
+        ended = self._runner.figures.ended  # no other process counts these runs
+        ended[RunState.INTERRUPTED] += len(found.interrupted)
+        ended[RunState.TIMED_OUT] += len(found.overdue)
         for work in (
             *map(self._service.end_closed, found.closed),
-            *map(self._end_run, found.ended),
+            *map(self._end_run, (*found.interrupted, *found.overdue)),
         ):
             task = asyncio.create_task(work, name="sessions: takeover of one")
             self._tasks.add(task)
@@ -119,17 +123,15 @@ class Takeover:
         """
         installation_id = self._runner.heartbeat.installation_id
         if installation_id is not None and not await is_own(session, installation_id):
-            return _TakenOver((), (), ())
+            return _TakenOver((), (), (), ())
         judge, keep = self._runner.process, self._runner.limits.retention
         fenced = await Replicas(session).fence_silent(judge)
         closed = [*await close_lost(session), *await close_overdue(session, judge)]
         for one in closed:
             await record_rescue(session, one)
-        ended = [
-            *await interrupt_orphans(session, keep=keep),
-            *await end_overdue(session, judge, keep=keep),
-        ]
-        return _TakenOver(fenced, closed, ended)
+        interrupted = await interrupt_orphans(session, keep=keep)
+        overdue = await end_overdue(session, judge, keep=keep)
+        return _TakenOver(fenced, closed, interrupted, overdue)
 
     async def _end_run(self, orphan: OrphanRow) -> None:
         log.warning("run %s was ended, because its process is dead or hangs", orphan.id)

@@ -24,7 +24,7 @@ from db.settings import Settings
 from db.waiting import Backoff, wait_up_to
 from graph.commands.serving.serve import open_server, refuse_root, serve_requests
 from graph.server.logs import logging_to
-from graph.server.metrics import share_metrics
+from graph.server.metrics.workers import share_metrics
 from graph.server.signals import Stop, run
 from graph.server.tracing import Traces, tracing
 

@@ -1,6 +1,5 @@
 """Metrics of the server for Prometheus."""
 
-from graph.server.metrics.page import Metrics
-from graph.server.metrics.workers import share_metrics
+from graph.server.metrics.metrics import Metrics
 
-__all__ = ["Metrics", "share_metrics"]
+__all__ = ["Metrics"]

@@ -6,7 +6,7 @@ the operation log (graph.server.operation_log) has both.
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from db.figures import LAG_S, SECONDS, SIZES, SLOWNESS_S
+from db.figures import LAG_S, SECONDS, SIZES, SLOWNESS_S, Distribution
 
 Workers: TypeAlias = Literal["livesum", "livemin", "livemax"]
 
@@ -21,6 +21,9 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = ()
     workers: Workers = "livesum"
 
+
+Sample: TypeAlias = tuple[Metric, tuple[str, ...], float | Distribution]
+"""A metric, the values of its labels, and its value since the start of the process."""
 
 METRICS: list[Metric] = []
 
@@ -92,6 +95,12 @@ CONNECTIONS_IN_USE = _gauge("database_connections_in_use", "Database connections
 CONNECTIONS_OPEN = _gauge("database_connections_open", "Open database connections.")
 CONNECTIONS_MAX = _gauge(
     "database_connections_max", "Database connections that may be open: HOWDAH_DATABASE_POOL_SIZE."
+)
+DATABASE_UP = _gauge(
+    "database_up",
+    "1 if Howdah's own database accepts the heartbeats of every worker, else 0: it is away, or "
+    "accepts no changes.",
+    workers="livemin",
 )
 DATABASE_WAITING = _gauge(
     "database_waiting", "Statements that wait for a connection, or to be sent with equal ones."

@@ -1,15 +1,12 @@
 """Sets the instruments of prometheus_client to what the parts of the process have counted."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from db.figures import Distribution
-from graph.server.metrics.catalogue import Metric
-
-Sample: TypeAlias = tuple[Metric, tuple[str, ...], "float | Distribution"]
-"""A metric, the values of its labels, and its value since the start of the process."""
+from graph.server.metrics.catalogue import Metric, Sample
 
 
 class Instruments:

@@ -17,8 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from graph.server.metrics.catalogue import Metric
-from graph.server.metrics.instruments import Instruments, Sample
+from graph.server.metrics.catalogue import Metric, Sample
+from graph.server.metrics.instruments import Instruments
 from graph.server.metrics.workers import registry_of_all
 
 PUBLISH_INTERVAL_S = 1.0
@@ -30,7 +30,7 @@ _REPORTED_AS_MINIMUM = {"process_start_time_seconds", "process_max_fds"}
 disable_created_metrics()
 
 
-class Metrics:
+class MetricsPage:
     """Reads the values of this process before they are reported."""
 
     def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:

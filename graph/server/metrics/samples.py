@@ -15,7 +15,7 @@ from graph.kit.loaders import batch_keys
 from graph.operations import Operations, Plans
 from graph.server import audit_stream
 from graph.server.metrics import catalogue as m
-from graph.server.metrics.instruments import Sample
+from graph.server.metrics.catalogue import Sample
 from graph.server.metrics.loop_lag import LoopLag
 from graph.server.observer import OperationObserver
 from graph.transport.gateway import Shutdown
@@ -36,6 +36,7 @@ def samples_of(process: Process) -> Iterator[Sample]:
     services = process.services
     yield from _of_operations(process)
     yield from _of_database(services.database)
+    yield m.DATABASE_UP, (), not services.runner.heartbeat.is_failing
     yield from _of_targets(services)
     yield from _of_events(services.events)
     yield from _of_objects(services.objects.figures)

@@ -198,3 +198,17 @@ async def test_proxy_passes_on_what_howdah_needs(
             async with patience():
                 assert "connection_ack" in str(await socket.recv())
     assert set(watched.callers) == {("https", CLIENT), ("wss", CLIENT)}
+
+
+async def test_haproxy_answers_as_howdah_while_no_replica_is_ready(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path, "localhost")
+    trust = ssl.create_default_context(cafile=certificate)
+    nowhere = f"127.0.0.1:{free_port()}"
+    async with (
+        running("haproxy.cfg", tmp_path, nowhere, certificate) as port,
+        httpx.AsyncClient(verify=trust, timeout=PATIENCE_S) as http,
+    ):
+        answer = await http.post(f"https://localhost:{port}/graphql", json=HEALTH)
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"

@@ -47,6 +47,9 @@ OK = dict([operations("OK", 100)])
 WORKERS = series("howdah_workers", "2x120")
 CASES = {
     "HowdahDown": Case(series("up", "1x10 0x60"), series("up", "1x120")),
+    "HowdahDatabaseDown": Case(
+        series("howdah_database_up", "1x5 0x60"), series("howdah_database_up", "1x120")
+    ),
     "HowdahErrors": Case(
         OK | dict([operations("UNAVAILABLE", 10)]), OK | dict([operations("NOT_FOUND", 90)])
     ),

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from db.workbench.completion.completions import MAX_COMPLETIONS, MAX_TEXT_CHARS
+from db.workbench.completion.completions import MAX_TEXT_CHARS
+from db.workbench.completion.results import MAX_COMPLETIONS
 from db.workbench.completion.service import SHORT_CHARS
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to

@@ -9,9 +9,11 @@ import asyncpg
 import pytest
 
 from db.objects import store
+from graph.server.metrics import page
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.replicas import OpenReplica, Replica
+from tests.graph.server.metrics.test_metrics import measured
 
 STATUS = "{ health { status findings events { ok } objects { ok } } }"
 
@@ -30,6 +32,13 @@ async def becomes(replica: Replica, status: str, *faults: str) -> None:
     expected = (status, 200, ["degraded" if faults else "ready", *faults])
     async with patience():
         while await statuses(replica) != expected:
+            pass
+
+
+async def database_becomes(replica: Replica, up: float) -> None:
+    """Returns when the metrics of the replica say so."""
+    async with patience():
+        while (await measured(replica.http))["howdah_database_up"] != up:
             pass
 
 
@@ -98,13 +107,16 @@ async def test_event_bus_that_fails_degrades_by_name(
 
 
 async def test_database_that_accepts_no_change_degrades_by_name(
-    open_replica: OpenReplica, committed_url: str
+    open_replica: OpenReplica, committed_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(page, "PAGE_PAUSE", 0)  # each page of metrics is a new one
     async with open_replica() as replica, connected_to(committed_url) as blocker:
         async with blocker.transaction():
             await blocker.execute("LOCK TABLE replica_processes IN EXCLUSIVE MODE")
             await becomes(replica, "DEGRADED", "The database does not accept changes.")
+            await database_becomes(replica, 0)
         await becomes(replica, "OK")
+        await database_becomes(replica, 1)
 
 
 async def test_other_settings_of_a_replica_degrade_both_by_name(

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from db.workbench.completion.catalogue_index import CatalogueIndex, index_of
-from db.workbench.completion.completions import MAX_COMPLETIONS, Completion, complete
+from db.workbench.completion.completions import complete
+from db.workbench.completion.results import MAX_COMPLETIONS, Completion
 from tests.fixtures.shop_catalogue import shop_snapshot
 
 FOLDER = Path(__file__).parent / "cases"

@@ -7,7 +7,8 @@ import pytest
 from db.errors import BadInput
 from db.workbench.completion.catalogue_index import _INDEXES, CatalogueIndex, index_of
 from db.workbench.completion.names import MatchKind, NameTable
-from db.workbench.completion.search import MAX_SEARCH_CHARS, SearchKind, search_catalogue
+from db.workbench.completion.results import SearchKind
+from db.workbench.completion.search import MAX_SEARCH_CHARS, search_catalogue
 from tests.fixtures.shop_catalogue import shop_snapshot
 
 INDEX = CatalogueIndex(shop_snapshot())

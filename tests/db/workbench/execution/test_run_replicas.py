@@ -132,6 +132,7 @@ async def test_takeover_interrupts_run_and_terminates_backend(
         assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
         assert "outcome is unknown" in over.parsed_error.message
+        assert survivor.runner.figures.ended == {RunState.INTERRUPTED: 1, RunState.TIMED_OUT: 0}
         assert (await sit(survivor).now(kept)).state == RunState.RUNNING
         await sit(survivor).until_gone(pid)
 

@@ -61,16 +61,16 @@ async def test_metrics_take_a_tenth_of_the_time_at_most(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, made_at = 0.0, list[float]()
-    make = page.Metrics._make_page
+    make = page.MetricsPage._make_page
 
-    def slowly(metrics: page.Metrics) -> bytes:
+    def slowly(metrics: page.MetricsPage) -> bytes:
         nonlocal now
         made_at.append(now)
         now += 2
         return make(metrics)
 
     monkeypatch.setattr(page, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(page.Metrics, "_make_page", slowly)
+    monkeypatch.setattr(page.MetricsPage, "_make_page", slowly)
     while now < 100:
         assert (await http.get("/metrics", headers=LOCAL)).status_code == 200
         now += 3
@@ -91,7 +91,8 @@ BUCKET = 'howdah_operation_seconds_bucket{kind="query",le="0.1",outcome="OK"}'
 
 WORKER = """
 import sys
-from graph.server.metrics import Metrics, share_metrics
+from graph.server.metrics import Metrics
+from graph.server.metrics.workers import share_metrics
 from db.figures import Distribution
 from graph.server.metrics.catalogue import (
     EVENTS_UP, OPERATION_SECONDS, PLAN_HITS, STREAMS_OPEN, WORKERS

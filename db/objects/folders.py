@@ -1,20 +1,33 @@
-"""A folder for objects: its identity, and the partial files that killed processes leave in it."""
+"""Folders as object stores: faults, partial files, and an identity that any path leads to."""
 
+import asyncio
 import contextlib
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from db.errors import Unavailable
+
+T = TypeVar("T")
 
 _NAME = ".howdah-folder"
 # obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")
 
 
+async def in_folder(read: Callable[[Path], T], folder: Path) -> T:
+    """Reads in a thread. Raises Unavailable if the folder cannot be read."""
+    try:
+        return await asyncio.to_thread(read, folder)
+    except OSError as error:
+        raise folder_error(folder, error) from error
+
+
 def read_folder_id(folder: Path) -> str:
     """Reads the identity from a file of the folder, which is created first if it is missing.
-
-    Replicas that share the folder find the same, by any path.
 
     Raises:
         OSError: the folder cannot be read or written.
@@ -31,8 +44,8 @@ def read_folder_id(folder: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def delete_staged(folder: Path, before: float) -> int:
-    """Deletes the partial files that were last written before a Unix time; returns their number."""
+def prune(folder: Path, before: float) -> int:
+    """Removes partial files that were last changed before this time; returns their number."""
     removed = 0
     for path in folder.rglob("*#*"):
         with contextlib.suppress(FileNotFoundError):
@@ -40,3 +53,11 @@ def delete_staged(folder: Path, before: float) -> int:
                 path.unlink()
                 removed += 1
     return removed
+
+
+def folder_error(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The folder {folder} for files cannot be used: {error.strerror or error}.",
+        hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
+        "HOWDAH_OBJECTS_URL.",
+    )
