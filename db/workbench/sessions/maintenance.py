@@ -8,13 +8,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from db.database_sessions import SessionBackend, close_lost, close_overdue
+from db.errors import Overloaded, Unavailable
 from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
 from db.retry_log import RetryLog
 from db.runs import OrphanRow, RunState, end_overdue, interrupt_orphans
-from db.waiting import cancel_all
+from db.waiting import Backoff, cancel_all, retry
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change
@@ -29,6 +30,8 @@ TICK_S = 0.5
 CHECK_TICKS = 4
 """Ticks between two checks of the connections and rows of the sessions that are held here."""
 TAKEOVER_INTERVAL_S = 2.0
+BACKOFF = Backoff(first_s=0.1, longest_s=2.0)
+END_SESSION_S = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -99,7 +102,7 @@ class Takeover:
         ended[RunState.INTERRUPTED] += len(found.interrupted)
         ended[RunState.TIMED_OUT] += len(found.overdue)
         for work in (
-            *map(self._service.end_closed, found.closed),
+            *map(self._end_session, found.closed),
             *map(self._end_run, (*found.interrupted, *found.overdue)),
         ):
             task = asyncio.create_task(work, name="sessions: takeover of one")
@@ -132,6 +135,16 @@ class Takeover:
         interrupted = await interrupt_orphans(session, keep=keep)
         overdue = await end_overdue(session, judge, keep=keep)
         return _TakenOver(fenced, closed, interrupted, overdue)
+
+    async def _end_session(self, closed: SessionBackend) -> None:
+        """No later round finds it: its row is closed."""
+        await retry(
+            lambda: self._service.end_closed(closed),
+            on=(Unavailable, Overloaded),
+            backoff=BACKOFF,
+            deadline=asyncio.get_running_loop().time() + END_SESSION_S,
+            report=lambda error: log.info("cannot end session %s yet: %s", closed.id, error),
+        )
 
     async def _end_run(self, orphan: OrphanRow) -> None:
         log.warning("run %s was ended, because its process is dead or hangs", orphan.id)

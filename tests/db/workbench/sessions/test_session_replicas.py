@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.database_sessions import CloseReason, DatabaseSessionRow, SessionState
-from db.errors import Conflict
+from db.database_sessions import CloseReason, DatabaseSessionRow, SessionBackend, SessionState
+from db.errors import Conflict, Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
@@ -157,6 +157,31 @@ async def test_overdue_session_is_closed_by_another_replica(
         assert (await other.now(row.id)).close_reason == CloseReason.IDLE_TIMEOUT
         await other.until_gone(row)
         await until_not_held(hung, row.id)
+
+
+async def test_takeover_ends_a_session_after_an_outage_that_followed_the_close(
+    seat: Callable[..., Any], committed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with seat() as dead, seat() as survivor:
+        row = await dead.open()
+        end_closed, attempts, is_ended = survivor.service.end_closed, 0, asyncio.Event()
+
+        async def end_after_an_outage(closed: SessionBackend) -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                raise Unavailable("The database is down.", hint="Wait.")
+            await end_closed(closed)
+            is_ended.set()
+
+        monkeypatch.setattr(survivor.service, "end_closed", end_after_an_outage)
+        await committed.write(lambda session: forget(session, row.id))
+        takeover = survivor.takeover()
+        await takeover.run()
+        async with patience():
+            await is_ended.wait()
+        await takeover.close()
+        await until_not_held(dead, row.id)
 
 
 async def test_process_sends_nothing_in_session_that_another_has_closed(
