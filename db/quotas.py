@@ -10,7 +10,7 @@ from db.postgres.engine import ReadSession
 from db.runs import Runs
 from db.saved_queries import SavedQueries, SavedQueryFilter, SavedVersions
 from db.settings import Settings
-from db.storage import Buckets
+from db.storage import Buckets, Quota
 from db.tasks import TaskFilter, Tasks
 
 MAX_TEXT_GRANT = 1024 * 1024
@@ -132,3 +132,7 @@ async def _count_saved_queries(session: Any, owner: OwnerId) -> int:
 async def _count_saved_bytes(session: Any, owner: OwnerId) -> int:
     current = await SavedQueries(session, owner).text_size_under(None)
     return current + await SavedVersions(session, owner).text_bytes()
+
+
+def file_quota(settings: Settings) -> Quota:
+    return Quota(bytes=settings.quota_bytes, files=settings.quota_files)

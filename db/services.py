@@ -20,13 +20,12 @@ from db.own_database import OwnDatabase, SharedPostgres, migrate, open_own_datab
 from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
-from db.quotas import Quotas
+from db.quotas import Quotas, file_quota
 from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas
 from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
 from db.settings import Settings
-from db.settings.limits import quota, run_limits, session_limits, target_limits
 from db.storage import FileOperations, PostgresStorage, kept_file_bytes
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
@@ -69,6 +68,7 @@ from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.lifecycle import open_sessions
 from db.workbench.sessions.service import DatabaseSessionsService
+from db.workbench.setting_limits import run_limits, session_limits, target_limits
 
 KEPT = {"files": kept_file_bytes, "results": kept_result_bytes}
 """What users keep, and how its bytes are counted."""
@@ -144,7 +144,7 @@ async def open_services(
             events=events,
             keys=keys,
             identity=identity,
-            storage=storage or PostgresStorage(database, quota=quota(settings)),
+            storage=storage or PostgresStorage(database, quota=file_quota(settings)),
             objects=objects,
             vault=vault,
             workbench=workbench,

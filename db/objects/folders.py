@@ -57,7 +57,7 @@ def prune(folder: Path, before: float) -> int:
 
 def folder_error(folder: Path, error: OSError) -> Unavailable:
     return Unavailable(
-        f"The folder {folder} for files cannot be created: {error.strerror or error}.",
+        f"The folder {folder} for files cannot be used: {error.strerror or error}.",
         hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
         "HOWDAH_OBJECTS_URL.",
     )

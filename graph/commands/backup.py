@@ -15,7 +15,7 @@ from db.own_database import open_own_database
 from db.postgres.embedded import use_running_server
 from db.security.keys import find_credential_keys, load_credential_keys
 from db.settings import Settings
-from db.settings.limits import run_limits
+from db.workbench.setting_limits import run_limits
 from graph.commands.operator import act_as_operator
 
 

@@ -7,7 +7,7 @@ import click
 from db.installation import Installation, is_at_home, read_installation, renew
 from db.own_database import migrate, open_own_database
 from db.settings import Settings
-from db.settings.limits import run_limits
+from db.workbench.setting_limits import run_limits
 from graph.commands.operator import act_as_operator
 
 _COPY = "This database is a copy. The next start makes it an installation of its own."

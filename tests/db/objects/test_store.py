@@ -217,6 +217,6 @@ def test_transfer_uses_bounded_memory(tmp_path: Path) -> None:
 
 def test_open_objects_reports_an_unusable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Unavailable, match="cannot be created") as caught:
+    with pytest.raises(Unavailable, match="cannot be used") as caught:
         open_objects(None, data_dir=tmp_path / "file")
     assert "HOWDAH_DATA_DIR" in caught.value.hint

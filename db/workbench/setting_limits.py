@@ -1,8 +1,7 @@
-"""The limits of services, as the settings have them."""
+"""The limits of the workbench, as the settings have them."""
 
 from db.settings import Settings
-from db.storage import Quota
-from db.workbench import Limits
+from db.workbench.connections.values import Limits
 from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.sessions.open_request import SessionLimits
 
@@ -41,7 +40,3 @@ def session_limits(settings: Settings) -> SessionLimits:
         transaction_ms=settings.database_session_transaction_seconds * 1000,
         max_transaction_ms=settings.database_session_max_transaction_seconds * 1000,
     )
-
-
-def quota(settings: Settings) -> Quota:
-    return Quota(bytes=settings.quota_bytes, files=settings.quota_files)
