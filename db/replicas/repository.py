@@ -71,12 +71,6 @@ class Replicas(Generic[S]):
         silent: timedelta | None = found[0][0] if found else None
         return silent
 
-    async def record_fingerprints(
-        self: "Replicas[Session]", process: int, fingerprints: Mapping[str, str]
-    ) -> None:
-        values = {"process": process, "fingerprints": dict(fingerprints)}
-        await self._session.rows(self._record_fingerprints(), **values)
-
     async def fence_silent(self: "Replicas[Session]", judge: int) -> Sequence[tuple[int, str]]:
         """Fences the processes that have been silent for SILENT_AFTER; returns numbers and hosts.
 
@@ -117,12 +111,6 @@ class Replicas(Generic[S]):
         return (
             update(ReplicaProcess).where(_IS_SELF, _IS_LIVE).values(values).returning(_ROW.process)
         )
-
-    @change_statement
-    def _record_fingerprints(cls) -> ClauseElement:
-        given: Any = bindparam("fingerprints", type_=_ROW.fingerprints.type)
-        change = update(ReplicaProcess).where(_IS_SELF).values(fingerprints=given)
-        return change.returning(_ROW.process)
 
     @change_statement
     def _fence_silent(cls) -> ClauseElement:

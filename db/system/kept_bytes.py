@@ -6,8 +6,8 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from db.errors import HowdahError
 from db.postgres.engine import Database, ReadSession
+from db.retry_log import RetryLog
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,9 @@ class KeptBytes:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _repeat(self, database: Database, counts: Mapping[str, Count]) -> None:
+        retry_log = RetryLog(log, "count the bytes that users keep")
         await asyncio.sleep(random.uniform(0.5, 1.0) * FIRST_WITHIN_S)  # noqa: S311 - jitter between replicas
         while True:
-            try:
+            with retry_log.attempt():
                 await self.count(database, counts)
-            except HowdahError as error:  # the database may be available at the next time
-                log.warning("cannot count the bytes that users keep: %s", error)
             await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.0))  # noqa: S311

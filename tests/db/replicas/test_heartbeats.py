@@ -93,9 +93,10 @@ async def test_fenced_process_fences_none(database: Database) -> None:
 
 
 async def test_fingerprints_are_read_with_their_process(database: Database) -> None:
-    await register(database, 1)
     given = {"credential key": "ab12"}
-    await database.write(lambda session: Replicas(session).record_fingerprints(1, given))
+    await database.write(
+        lambda session: Replicas(session).register(1, version="1", host="here", fingerprints=given)
+    )
     async with database.read() as session:
         [row] = await Replicas(session).list_live()
     assert (row.process, row.host, row.fingerprints) == (1, "here", given)
