@@ -1,5 +1,6 @@
 """Connects to Howdah's own database, with retries, and translates connection errors."""
 
+import contextlib
 import json
 import logging
 import socket
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+ONLY_HOST_S = 10.0
+HOST_S = 2.0
+"""Of each of several hosts: an operation waits for a connection for 3 seconds by default."""
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
@@ -139,6 +143,10 @@ LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
 15 seconds (db.replicas), so its transaction can not end after others have taken over its work."""
 
 
+_ANSWERED_LAST: dict[tuple[tuple[str, int], ...], tuple[str, int]] = {}
+"""By the hosts of a URL."""
+
+
 async def connect(
     url: DatabaseUrl,
     *,
@@ -153,11 +161,10 @@ async def connect(
     """
     try:
         # A pooler may run each statement on another server connection: prepare none.
-        connection = await asyncpg.connect(
-            url.dsn,
+        connection = await _connect_to_any(
+            url,
             ssl=url.ssl,
             connection_class=connection_class(),
-            timeout=10,
             command_timeout=statement_timeout_ms / 1000,
             statement_cache_size=0 if url.pooled else 100,
             server_settings={} if url.pooled else {"application_name": application_name},
@@ -169,6 +176,27 @@ async def connect(
     await _set_json_codecs(connection)
     if url.pooled is False:
         await keep_settings(connection, settings or {})
+    return connection
+
+
+async def _connect_to_any(url: DatabaseUrl, **options: Any) -> asyncpg.Connection:
+    """Connects to the first host that answers, and is what `target_session_attrs` asks for.
+
+    Each of several hosts has a time of its own, because one that has vanished does not answer at
+    all. The one that answered last is asked first, so that this time is paid once.
+    """
+    timeout = HOST_S if len(url.hosts) > 1 else ONLY_HOST_S
+    last = _ANSWERED_LAST.get(url.hosts)
+    *others, final = sorted(url.hosts, key=lambda place: place != last)
+    for host, port in others:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
+            return await _connect_to(url, host, port, timeout=timeout, **options)
+    return await _connect_to(url, *final, timeout=timeout, **options)
+
+
+async def _connect_to(url: DatabaseUrl, host: str, port: int, **options: Any) -> asyncpg.Connection:
+    connection: asyncpg.Connection = await asyncpg.connect(url.dsn, host=host, port=port, **options)
+    _ANSWERED_LAST[url.hosts] = host, port
     return connection
 
 

@@ -40,6 +40,7 @@ INTERNAL = {
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.postgres.monitoring.slow_statements.MAX_EXPLAINED": "the size of a cache",
+    "db.postgres.pulse.LONGEST_PROBE_S": "a probe of Howdah's own database",
     "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",

@@ -1,12 +1,13 @@
 """Errors that an operator sees when the database cannot be reached."""
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -18,7 +19,7 @@ from db.postgres.urls import parse_url
 from tests.fixtures import impostors
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.targets import free_port
 
 SECRET = "hush-hush/9"
@@ -190,4 +191,25 @@ async def test_json_is_read_as_text_and_written_from_values(cluster: Cluster) ->
             found = await connection.fetchrow("SELECT $1::json, $2::jsonb", given, given)
             assert tuple(found or ()) == (value, value)
     finally:
+        await connection.close()
+
+
+async def test_silent_host_is_passed_over_and_asked_last_from_then_on(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a machine that has vanished."""
+    server = urlsplit(cluster.url)
+    async with impostors.listening(impostors.silence) as port, patience():
+        hosts = f"127.0.0.1:{port},{server.hostname}:{server.port}"
+        netloc = f"{server.username}:{server.password}@{hosts}"
+        url = parse_url(server._replace(netloc=netloc).geturl())
+        monkeypatch.setattr("db.postgres.connect.HOST_S", 0.2)
+        connection = None
+        while connection is None:
+            with contextlib.suppress(OSError):  # the other host was slow too
+                connection = await connect(url)
+        await connection.close()
+        monkeypatch.setattr("db.postgres.connect.HOST_S", 2 * PATIENCE_S)
+        connection = await connect(url)  # the silent host would take all the time
+        assert await connection.fetchval("SELECT 1") == 1
         await connection.close()

@@ -75,7 +75,7 @@ async def test_read_limit_waits_once_for_exhausted_pool(
     committed_owner: OwnerId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    database = await open_database(committed_url, pool_size=1, wait_ms=50)
+    database = await open_database(committed_url, pool_size=1, wait_ms=1_000)
     acquire, tried = database._source.acquire, 0
 
     async def counted() -> Lease:
