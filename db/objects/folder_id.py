@@ -1,11 +1,17 @@
-"""The identity of a folder for objects: replicas that share it find the same, by any path."""
+"""A folder for objects, and its identity: replicas that share it find the same, by any path."""
 
 import contextlib
 import os
 import secrets
 from pathlib import Path
 
+from db.errors import Unavailable
+
 _NAME = ".howdah-folder"
+
+
+def has_folder_id(folder: Path) -> bool:
+    return (folder / _NAME).exists()
 
 
 def read_folder_id(folder: Path) -> str:
@@ -24,3 +30,16 @@ def read_folder_id(folder: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text(encoding="ascii")
+
+
+def folder_of(url: str) -> Path:
+    path = url.removeprefix("file:")
+    return Path(path.removeprefix("//") if path.startswith("///") else path)
+
+
+def folder_error(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The folder {folder} for files cannot be created: {error.strerror or error}.",
+        hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
+        "HOWDAH_OBJECTS_URL.",
+    )
