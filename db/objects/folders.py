@@ -26,6 +26,15 @@ async def in_folder(read: Callable[[Path], T], folder: Path) -> T:
         raise folder_error(folder, error) from error
 
 
+def folder_of(url: str) -> Path:
+    path = url.removeprefix("file:")
+    return Path(path.removeprefix("//") if path.startswith("///") else path)
+
+
+def has_folder_id(folder: Path) -> bool:
+    return (folder / _NAME).exists()
+
+
 def read_folder_id(folder: Path) -> str:
     """Reads the identity from a file of the folder, which is created first if it is missing.
 

@@ -19,7 +19,14 @@ from urllib.parse import urlsplit
 
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
-from db.objects.folders import folder_error, in_folder, prune, read_folder_id
+from db.objects.folders import (
+    folder_error,
+    folder_of,
+    has_folder_id,
+    in_folder,
+    prune,
+    read_folder_id,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -68,7 +75,7 @@ class ObjectStore:
         place: str | None = None,
         folder: Path | None = None,
     ) -> None:
-        """`place` is where the objects are, unless it is a folder, or memory."""
+        """`place` is where the objects are, unless it is a folder with an identity, or memory."""
         self.kind = kind
         self._place = place
         self._open_store = open_store
@@ -172,6 +179,11 @@ class ObjectStore:
         with self._request("ping"):
             await anext(aiter(self._store.list("nothing/here")), None)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a folder that the first start creates."""
+        return self._folder is not None and not self._folder.exists()
+
     async def answers(self) -> bool:
         return await self.find_fault() is None
 
@@ -189,7 +201,7 @@ class ObjectStore:
         Raises:
             Unavailable: the folder cannot be written.
         """
-        if self._folder is None:
+        if self._folder is None or self._place is not None:
             return self._place
         return await in_folder(read_folder_id, self._folder)
 
@@ -283,10 +295,13 @@ class _Stoppable:
             self._step.cancel()
 
 
-def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
-    """Opens the store at `HOWDAH_OBJECTS_URL`; defaults to a folder in the data folder."""
+def open_objects(url: str | None, *, data_dir: Path, create: bool = True) -> ObjectStore:
+    """Opens the store at `HOWDAH_OBJECTS_URL`; defaults to a folder in the data folder.
+
+    Without `create`, a folder that is missing stays so, and is another one than that of any server.
+    """
     if url is None or url.startswith("file:"):
-        return _open_folder(data_dir / "objects" if url is None else _folder_of(url))
+        return _open_folder(data_dir / "objects" if url is None else folder_of(url), create=create)
     kind = _SCHEMES.get(url.partition(":")[0])
     if kind is None:
         raise _url_error("its scheme is not file, s3, gs or az")
@@ -300,7 +315,7 @@ def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
     return ObjectStore(lambda: store, kind, place=None if kind == "memory" else _place_of(url))
 
 
-def _open_folder(folder: Path) -> ObjectStore:
+def _open_folder(folder: Path, *, create: bool) -> ObjectStore:
     """A folder needs no validation by obstore, which is imported on first use."""
 
     def open_store() -> "Store":
@@ -308,6 +323,8 @@ def _open_folder(folder: Path) -> ObjectStore:
 
         return LocalStore(folder, automatic_cleanup=True)
 
+    if not create and not has_folder_id(folder):
+        return ObjectStore(open_store, "file", folder=folder, place="a new folder")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -327,11 +344,6 @@ def _client_options(kind: str) -> dict[str, Any]:
         },
         "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
     }
-
-
-def _folder_of(url: str) -> Path:
-    path = url.removeprefix("file:")
-    return Path(path.removeprefix("//") if path.startswith("///") else path)
 
 
 def _place_of(url: str) -> str:

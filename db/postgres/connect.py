@@ -110,7 +110,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (ssl.SSLError,),
         "TLS with the database at {place} failed: {detail}.",
-        "Check sslmode and sslrootcert in HOWDAH_DATABASE_URL.",
+        "Check sslmode and sslrootcert in its URL: HOWDAH_DATABASE_URL, or the direct one.",
     ),
     (
         (socket.gaierror,),

@@ -284,7 +284,7 @@ class Database:
                 if statement.changes:
                     raise
                 if self.pulse is None or not self.pulse.is_silent:
-                    log.info(
+                    log.debug(  # an outage is one warning of the heartbeat; the metrics count each
                         "lost a connection to the database; retrying the read: %r", error.__cause__
                     )
             return await self._send(source, statement, sql, arguments)

@@ -65,11 +65,14 @@ async def find_differences(database: Database, own: Fingerprints) -> list[Differ
     return [found[setting] for setting in sorted(found)]
 
 
+def is_fatal(difference: Difference) -> bool:
+    """Whether users would get other data, or stale data, from a process with this difference."""
+    return difference.name != _ROTATES
+
+
 async def refuse_differences(database: Database, own: Fingerprints) -> None:
-    """Raises BadInput if users would get other data, or stale data, from this process."""
-    for difference in await find_differences(database, own):
-        if difference.name == _ROTATES:
-            continue
+    """Raises BadInput if a difference is fatal."""
+    for difference in filter(is_fatal, await find_differences(database, own)):
         raise BadInput(
             f"{difference.setting} is not the same as at the replica on {difference.host}.",
             hint="Set the same value on all replicas; a folder for objects must be shared by all. "

@@ -13,21 +13,29 @@ import click
 
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
+from db.objects.store import open_objects
 from db.own_database import OwnDatabase, open_own_database
 from db.postgres import migrations
 from db.postgres.embedded import use_running_server
 from db.postgres.pooling import NO_DIRECT_URL, is_url_pooled
 from db.postgres.urls import parse_url
+from db.replicas.fingerprints import find_differences, is_fatal, take_fingerprints
 from db.security.keys import load_keys
 from db.security.vault import Keychain
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.system.health import probe_database
+from db.workbench import Reach
 from db.workbench.connections.pgbouncer import read_pgbouncer_settings
 from db.workbench.results.formats import ResultFormat, require_format
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
 MIN_FREE_BYTES = 500_000_000
 MAX_LOGIN_RETRY_S = 3
+OBJECTS_S = 10.0
+OBSTORE_REST_S = 0.3
+"""A thread of obstore drops what it has returned a moment later. An interpreter that exits within
+that moment aborts, with the code of SIGABRT."""
+OBJECTS_HINT = "Check HOWDAH_OBJECTS_URL, the credentials of the provider, and the network."
 
 
 class CheckState(Enum):
@@ -85,7 +93,9 @@ def _display(name: str, value: object) -> str:
 async def _check(settings: Settings) -> list[Finding]:
     findings = [*_settings(settings), _folder(settings), _keys(settings)]
     findings += [await _keychain(settings), _parquet(), *_documents(settings)]
+    findings.append(await _objects(settings))
     findings += [finding async for finding in _database(settings)]
+    await asyncio.sleep(OBSTORE_REST_S)
     return findings
 
 
@@ -106,6 +116,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             "This command runs as root; a production server does not start as root.",
             "Run the server under an account of its own, or set HOWDAH_ALLOW_ROOT=true.",
         )
+    try:
+        Reach.parse(settings.targets, private_by_default=False)
+    except HowdahError as error:
+        yield _broken("settings", error)
     for name in unknown_variables():
         yield Finding(
             CheckState.ATTENTION,
@@ -200,10 +214,15 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         async with open_own_database(settings) as own:
             async for finding in _own_database(own):
                 yield finding
+            can_query = True  # not through a pooler that the URL denies
             if settings.database_url is not None:
                 async for finding in _pooler(own, settings.database_url):
+                    can_query &= finding.state is not CheckState.BROKEN
                     yield finding
             yield await _events(settings.events_url or own.direct_url)
+            if can_query and not settings.development:
+                async for finding in _replicas(settings, own):
+                    yield finding
     except HowdahError as error:
         yield _broken("database", error)
 
@@ -275,6 +294,43 @@ async def _events(url: str) -> Finding:
     finally:
         await bus.close()
     return Finding(CheckState.OK, "events", f"The event bus is {bus.kind}.")
+
+
+async def _replicas(settings: Settings, own: OwnDatabase) -> AsyncIterator[Finding]:
+    """Settings that differ from those of the replicas that serve now, as a start finds them."""
+    if not (await probe_database(own.database)).serves:
+        return
+    try:
+        keys = load_keys(settings)
+        objects = open_objects(settings.objects_url, data_dir=settings.data_dir, create=False)
+    except HowdahError:
+        return  # the findings about keys and objects say so
+    fingerprints = await take_fingerprints(keys, objects, settings.events_url)
+    for difference in await find_differences(own.database, fingerprints):
+        state = CheckState.BROKEN if is_fatal(difference) else CheckState.ATTENTION
+        message = f"{difference.setting} is not the same as at the replica on {difference.host}."
+        hint = "Set the same value on all replicas; a folder for objects must be shared by all."
+        yield Finding(state, "replicas", message, hint)
+
+
+async def _objects(settings: Settings) -> Finding:
+    try:
+        objects = open_objects(settings.objects_url, data_dir=settings.data_dir, create=False)
+        if objects.is_new:
+            message = "The folder for files will be created on start."
+            return Finding(CheckState.OK, "objects", message)
+        async with asyncio.timeout(OBJECTS_S):
+            await objects.ping()
+    except HowdahError as error:
+        if error.__cause__ is None:
+            return _broken("objects", error)
+        reason = str(error.__cause__).partition("\n")[0]  # this command has no log to look into
+        message = f"{error.message} {reason}"
+        return Finding(CheckState.BROKEN, "objects", message, OBJECTS_HINT)
+    except TimeoutError:
+        message = f"The object store did not respond within {OBJECTS_S:g} seconds."
+        return Finding(CheckState.BROKEN, "objects", message, OBJECTS_HINT)
+    return Finding(CheckState.OK, "objects", f"The object store ({objects.kind}) responds.")
 
 
 def _broken(subject: str, error: HowdahError) -> Finding:

@@ -1,11 +1,15 @@
 import asyncio
+import base64
+import contextlib
 import secrets
+import socket
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
+from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.served import served
 from tests.graph.commands.test_cli import Ended, howdah
 
@@ -35,7 +39,16 @@ async def test_doctor_beside_running_server_succeeds(tmp_path: Path) -> None:
     async with served(tmp_path / "data"):
         ended = await doctor(tmp_path / "data")
     assert ended.code == 0
-    for subject in ("settings", "data", "keys", "parquet", "database", "migrations", "events"):
+    for subject in (
+        "settings",
+        "data",
+        "keys",
+        "parquet",
+        "database",
+        "migrations",
+        "events",
+        "objects",
+    ):
         assert found(ended, subject) == ["ok"], ended.output
 
 
@@ -95,6 +108,50 @@ async def test_doctor_warns_of_a_production_server_without_a_public_url(tmp_path
     assert found(unset, "settings") == ["ok", "attention"]
     assert "HOWDAH_PUBLIC_URL" in unset.output
     assert found(named, "settings") == found(proxied, "settings") == ["ok"]
+
+
+async def test_doctor_refuses_what_a_start_beside_another_replica_refuses(
+    open_replica: OpenReplica, committed_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shared"
+    sealing = f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    keys = {"secret_key": secrets.token_urlsafe(48), "credential_key": sealing}
+    production = {
+        "HOWDAH_ENV": "production",
+        "HOWDAH_ALLOW_ROOT": "true",
+        "HOWDAH_DATABASE_URL": committed_url,
+        **{f"HOWDAH_{name.upper()}": key for name, key in keys.items()},
+    }
+    async with open_replica(env="production", objects_url=f"file://{folder}", **keys):
+        data = tmp_path / "other"
+        same, alone = await asyncio.gather(
+            doctor(data, **production, HOWDAH_OBJECTS_URL=f"file://{folder}"),
+            doctor(data, **production, HOWDAH_TARGETS="public,10.0.0.0/8"),
+        )
+    assert (same.code, found(same, "replicas"), found(same, "objects")) == (0, [], ["ok"])
+    assert (alone.code, found(alone, "replicas"), found(alone, "objects")) == (
+        1,
+        ["broken"],
+        ["ok"],
+    )
+    assert "HOWDAH_OBJECTS_URL is not the same as at the replica on" in alone.output
+    assert "HOWDAH_TARGETS is neither public" in alone.output
+    assert not data.exists()
+
+
+async def test_doctor_reports_an_object_store_that_does_not_respond(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    ended = await doctor(
+        tmp_path / "data",
+        HOWDAH_OBJECTS_URL="s3://bucket/prefix",
+        AWS_ENDPOINT_URL=address,
+        AWS_REGION="local",
+        AWS_ACCESS_KEY_ID="one",
+        AWS_SECRET_ACCESS_KEY=PASSWORD,
+    )
+    assert (ended.code, found(ended, "objects")) == (1, ["broken"])
+    assert PASSWORD not in ended.output + ended.errors
 
 
 async def test_doctor_reports_invalid_folder_and_setting(tmp_path: Path) -> None:
