@@ -10,7 +10,7 @@ import pytest
 from db.kit.base import OwnerId, new_id
 from db.workbench.catalogue.snapshot import CatalogueSnapshot, SnapshotRelation, SnapshotSchema
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
-from db.workbench.completion import service
+from db.workbench.completion import completions, service
 from db.workbench.completion.catalogue_index import CatalogueIndex, index_of
 from db.workbench.completion.completions import complete
 from db.workbench.completion.results import Completion
@@ -51,13 +51,13 @@ async def test_short_text_on_a_large_catalogue_is_completed_outside_of_the_loop(
         threads.add(threading.current_thread())
         return complete(index, text, cursor, first)
 
-    monkeypatch.setattr(service, "complete", recorded)
+    monkeypatch.setattr(completions, "complete", recorded)
     catalogue = LargeCatalogue()
     index_of(catalogue.kept).warm()
-    completions = service.CompletionService(cast("CatalogueCache", catalogue))
+    completing = service.CompletionService(cast("CatalogueCache", catalogue))
     text = "SELECT * FROM public."
     asked = (
-        completions.complete(OwnerId(new_id()), new_id(), text, len(text), 200) for _ in range(4)
+        completing.complete(OwnerId(new_id()), new_id(), text, len(text), 200) for _ in range(4)
     )
     assert [len(found) for found in await asyncio.gather(*asked)] == [200] * 4
     assert threading.main_thread() not in threads
