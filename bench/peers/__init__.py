@@ -26,6 +26,10 @@ from db.settings import load_settings
 from db.users import Users
 
 PACKAGE = Path(__file__).with_name("postgraphile")
+_KEYS = {  # those of all servers on one database: it refuses a replica with others
+    "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
+    "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+}
 HOWDAH, LIMIT, GATHERING_LIMIT = "Howdah", "limit", "limit with gathering"
 POSTGRAPHILE, STOCK = "PostGraphile", "stock Strawberry"
 PROGRAM = str(Path(sys.executable).with_name("howdah"))
@@ -119,8 +123,7 @@ def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
         "HOWDAH_DATA_DIR": str(folder),
         "HOWDAH_ENV": "production",
         "HOWDAH_ALLOW_ROOT": "true",
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        **_KEYS,
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
         "HOWDAH_CONNECTIONS_PER_ADDRESS": "2000",
         "HOWDAH_MAX_PAGE_SIZE": "10000",
