@@ -84,7 +84,7 @@ check-schema: setup clients
 # `alembic check` against a database that the test harness makes and removes.
 .PHONY: check-migrations
 check-migrations: setup
-	$(BIN)/python -m pytest -q tests/db/postgres/test_migrations.py
+	$(BIN)/python -m pytest -q tests/db/postgres/schema/test_migrations.py
 
 # Runs the examples of the documentation against a real server.
 .PHONY: check-docs

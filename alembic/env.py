@@ -1,4 +1,4 @@
-"""Runs migrations on the connection of `db.postgres.migrations`, or on a new one."""
+"""Runs migrations on the connection of `db.postgres.schema.migrations`, or on a new one."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ from sqlalchemy import Connection
 
 from alembic import context
 from db import models
-from db.postgres.connect import create_engine
-from db.postgres.migrations import holding_the_lock
-from db.postgres.urls import parse_url
+from db.postgres.route.connect import create_engine
+from db.postgres.route.urls import parse_url
+from db.postgres.schema.migrations import holding_the_lock
 from db.settings import load_settings
 
 config = context.config

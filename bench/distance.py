@@ -31,8 +31,8 @@ from bench.clients import answer_to, converse, measure, request
 from bench.peers import Peer
 from bench.verdict import judge
 from db.kit.base import new_id
-from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.schema import migrations
 from db.services import open_services
 from db.settings import load_settings
 from db.users import Users

@@ -17,8 +17,8 @@ from bench.cases import Case, cases
 from bench.clients import Measured, measure, warm
 from bench.cpu import cpu_s
 from bench.peers import NotInstalled, Peer
-from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.schema import migrations
 
 SETTINGS = {"synchronous_commit": "off", "max_connections": "500"}
 """The bench measures servers and not disks; each of them has a pool of its own."""

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.schema import migrations
 
 if TYPE_CHECKING:
     from bench.figures import Start

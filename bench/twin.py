@@ -19,9 +19,9 @@ from bench.desk import machine
 from bench.verdict import judge
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
-from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import open_database
+from db.postgres.schema import migrations
 from db.storage import BucketRow, FileRow, NewBsp, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from tests.fixtures.people import add_person

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from db.errors import BadInput
-from db.postgres import migrations
 from db.postgres.engine import Database, open_database
-from db.postgres.pooling import check_direct_url
-from db.postgres.urls import parse_url
+from db.postgres.route.pooling import check_direct_url
+from db.postgres.route.urls import parse_url
+from db.postgres.schema import migrations
 from db.settings import Settings
 
 if TYPE_CHECKING:

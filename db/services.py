@@ -19,7 +19,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.own_database import OwnDatabase, SharedPostgres, migrate, open_own_database
 from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
-from db.postgres.urls import parse_url
+from db.postgres.route.urls import parse_url
 from db.quotas import Quotas, file_quota
 from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas

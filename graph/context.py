@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 import strawberry
 from starlette.types import Scope
 
+from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
-from db.fair_slots import Share
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
@@ -170,7 +170,7 @@ class Context:
         self.loaders.clear()
 
     def remember_network(self) -> None:
-        """Call before work that takes a slot: users of one network share slots (db.fair_slots)."""
+        """Call before work that takes a slot: users of one network share slots."""
         remember_network(self.owner, network_of(self.client_address))
 
     def release_slot(self) -> None:

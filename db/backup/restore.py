@@ -25,7 +25,7 @@ from db.backup.tables import (
 from db.errors import BadInput, Conflict
 from db.installation import end_copied_work
 from db.objects.store import ObjectStore
-from db.postgres import migrations
+from db.postgres.schema import migrations
 from db.postgres.statements import Changes, Statement
 
 log = logging.getLogger(__name__)

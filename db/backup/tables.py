@@ -8,8 +8,8 @@ from typing import IO, NamedTuple
 import asyncpg
 
 from db.backup.archive import TableManifest
-from db.postgres.connect import FAILURES, connect, translate_error
-from db.postgres.urls import parse_url
+from db.postgres.route.connect import FAILURES, connect, translate_error
+from db.postgres.route.urls import parse_url
 
 CHUNK_BYTES = 65_536
 COPY_TIMEOUT_S = 86_400.0

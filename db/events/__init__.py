@@ -15,8 +15,8 @@ from db.events.bus import EventBus, OpenLink
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
 from db.events.watch import Watch, WatchClosed, wait_any_changed
-from db.postgres.connect import connect
-from db.postgres.urls import parse_url
+from db.postgres.route.connect import connect
+from db.postgres.route.urls import parse_url
 
 __all__ = [
     "Event",

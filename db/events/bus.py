@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import msgspec
 
+from db.concurrency.waiting import Backoff, cancel_all, wait_up_to
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.subscription import Subscription, Subscriptions
 from db.events.watch import Watches
 from db.figures import Distribution
-from db.waiting import Backoff, cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
 

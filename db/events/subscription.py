@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
+from db.concurrency.waiting import wait_up_to
 from db.events.backlog import EVERY_TOPIC, Backlog, Event
-from db.waiting import wait_up_to
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from db.concurrency.retry_log import RetryLog
 from db.errors import HowdahError
 from db.events.backlog import Event
 from db.events.subscription import Subscription
-from db.retry_log import RetryLog
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from db.errors import (
     TimedOut,
     TooLarge,
 )
-from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
-from db.postgres.sent_statements import callers
+from db.postgres.route.connect import Dropped
+from db.postgres.route.sent_statements import callers
 from db.postgres.statements import compile_statement
 
 LARGEST_GROUP = 64

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from db.retry_log import RetryLog
+from db.concurrency.retry_log import RetryLog
 
 log = logging.getLogger(__name__)
 

@@ -11,18 +11,18 @@ from typing import Any, Self, TypeAlias, TypeVar
 import asyncpg
 from sqlalchemy import text
 
+from db.concurrency.fair_slots import Share
+from db.concurrency.waiting import Backoff, retry
 from db.errors import Overloaded, Unavailable
-from db.fair_slots import Share
 from db.figures import Distribution
-from db.postgres.connect import FAILURES, Dropped, translate_error
-from db.postgres.gatherer import Gatherer, Rows
+from db.postgres.gathering.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
 from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.monitoring.slow_statements import SlowStatements
-from db.postgres.pooling import Route
 from db.postgres.pulse import Pulse, silent_error
+from db.postgres.route.connect import FAILURES, Dropped, translate_error
+from db.postgres.route.pooling import Route
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
-from db.waiting import Backoff, retry
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Protocol
 
+from db.concurrency.fifo_pool import FifoPool
 from db.errors import HowdahError, Overloaded, Unavailable
-from db.fifo_pool import FifoPool
 from db.figures import Distribution
-from db.postgres.connect import FAILURES, LONGEST_PAUSE, translate_error
+from db.postgres.route.connect import FAILURES, LONGEST_PAUSE, translate_error
 
 CLOSE_SECONDS = 5
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import asyncpg
 
+from db.concurrency.waiting import cancel_all
 from db.errors import Unavailable
-from db.postgres.pooling import Connect
-from db.waiting import cancel_all
+from db.postgres.route.pooling import Connect
 
 log = logging.getLogger(__name__)
 

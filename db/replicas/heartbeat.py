@@ -8,11 +8,11 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import UUID
 
+from db.concurrency.retry_log import RetryLog
 from db.errors import HowdahError
 from db.kit.live_processes import HEARTBEAT_S
 from db.postgres.engine import Database
 from db.replicas.repository import Replicas
-from db.retry_log import RetryLog
 from db.version import __version__
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
+from db.concurrency.waiting import wait_up_to
 from db.errors import Overloaded
-from db.waiting import wait_up_to
 
 T = TypeVar("T")
 

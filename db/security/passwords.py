@@ -11,9 +11,9 @@ from typing import TypeVar
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from db.concurrency.waiting import wait_up_to
 from db.errors import BadInput, Overloaded
 from db.security.common_passwords import is_common
-from db.waiting import wait_up_to
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import text
 
 from db.errors import HowdahError
-from db.postgres import migrations
 from db.postgres.engine import Database
+from db.postgres.schema import migrations
 from db.postgres.statements import compile_statement
 
 PROBE_S = 1.0

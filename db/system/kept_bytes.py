@@ -6,8 +6,8 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from db.concurrency.retry_log import RetryLog
 from db.postgres.engine import Database, ReadSession
-from db.retry_log import RetryLog
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.objects.store import open_objects
 from db.own_database import OwnDatabase, open_own_database
-from db.postgres import migrations
 from db.postgres.embedded import use_running_server
-from db.postgres.pooling import NO_DIRECT_URL, is_url_pooled
-from db.postgres.urls import parse_url
+from db.postgres.route.pooling import NO_DIRECT_URL, is_url_pooled
+from db.postgres.route.urls import parse_url
+from db.postgres.schema import migrations
 from db.replicas.fingerprints import find_differences, is_fatal, take_fingerprints
 from db.security.keys import load_keys
 from db.security.vault import Keychain

@@ -6,8 +6,8 @@ import click
 
 from db.errors import BadInput, Unavailable
 from db.own_database import OwnDatabase, migrate, open_own_database
-from db.postgres import migrations
-from db.postgres.downgrades import find_losses
+from db.postgres.schema import migrations
+from db.postgres.schema.downgrades import find_losses
 from db.settings import Settings
 
 

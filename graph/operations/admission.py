@@ -9,10 +9,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 
-from db.fair_slots import FairSlots, Share
+from db.concurrency.fair_slots import FairSlots, Share
 from db.figures import Distribution
 from db.postgres.engine import Database
-from db.postgres.gatherer import SPARE_CONNECTIONS
+from db.postgres.gathering.gatherer import SPARE_CONNECTIONS
 from db.users.throttle import network_of
 from graph.context import Context
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from db.audit import AuditEventRow, begin_stream, write_next
+from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import Backoff
 from db.postgres.engine import Database
-from db.retry_log import RetryLog
-from db.waiting import Backoff
 from graph.audit.lines import to_json
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from db.concurrency.waiting import wait_up_to
 from db.settings import Settings
-from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
 from graph.server.tracing import Traces

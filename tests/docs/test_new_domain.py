@@ -17,7 +17,7 @@ GATES = (
     "tests/graph/test_ownership.py",
     "tests/graph/audit/test_audited_mutations.py",
     "tests/graph/notes",
-    "tests/db/postgres/test_migrations.py",
+    "tests/db/postgres/schema/test_migrations.py",
 )
 CHOSEN = "note or models or schema or root or mutation or lists or unscoped or owned or domain"
 

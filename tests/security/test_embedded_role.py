@@ -5,9 +5,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from db.postgres import migrations
 from db.postgres.embedded.cluster import APPLICATION, NAME
 from db.postgres.engine import open_database
+from db.postgres.schema import migrations
 from db.system.integrity import check
 from tests.fixtures.cluster import open_fast
 from tests.fixtures.patience import patience

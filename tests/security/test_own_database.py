@@ -16,7 +16,7 @@ from db.kit.base import OwnerId
 from db.own_database import OwnDatabase
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
-from db.postgres.urls import DatabaseUrl, parse_url
+from db.postgres.route.urls import DatabaseUrl, parse_url
 from db.security.vault import Vault
 from db.services import _targets
 from db.settings import Settings

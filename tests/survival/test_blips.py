@@ -7,7 +7,7 @@ from weakref import WeakSet
 import asyncpg
 import pytest
 
-from db.retry_log import RetryLog
+from db.concurrency.retry_log import RetryLog
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 from tests.fixtures.patience import patience

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from db.postgres import migrations
 from db.postgres.engine import Database
+from db.postgres.schema import migrations
 from tests.fixtures.served import Served, served
 from tests.graph.commands.test_cli import howdah
 

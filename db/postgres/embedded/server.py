@@ -14,6 +14,7 @@ from typing import Self
 
 import asyncpg
 
+from db.concurrency.waiting import Backoff, retry
 from db.errors import Unavailable
 from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
@@ -23,7 +24,6 @@ from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, 
 from db.postgres.embedded.folder import DataFolder, unusable_error
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
 from db.postgres.embedded.roles import OWNS_DATABASE, prepare_application_role
-from db.waiting import Backoff, retry
 
 logger = logging.getLogger(__name__)
 

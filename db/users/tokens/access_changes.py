@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
+from db.concurrency.waiting import wait_up_to
 from db.events import EventBus
 from db.users.tokens.verification_cache import VerificationCache
-from db.waiting import wait_up_to
 
 TOPIC = "access"
 

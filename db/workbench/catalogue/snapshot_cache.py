@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from db.concurrency.fair_slots import FairSlots
+from db.concurrency.waiting import cancel_all
 from db.connections import ConnectionRow, Connections
 from db.errors import NotFound
 from db.events import EventBus, Subscription
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
-from db.waiting import cancel_all
 from db.workbench.catalogue.fetching import read_catalogue
 from db.workbench.catalogue.snapshot import CatalogueSnapshot, ReadSnapshot, read_snapshot
 from db.workbench.connections.pools.disconnects import TOPIC as CLOSED

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from db.concurrency.fair_slots import FairSlots
+from db.concurrency.waiting import ShieldedTasks
 from db.errors import BadInput
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
-from db.waiting import ShieldedTasks
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
 from db.workbench.completion.results import (
     MAX_COMPLETIONS,

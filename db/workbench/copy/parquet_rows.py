@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Unavailable
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.workbench.copy import parquet_child as child
 from db.workbench.results.record_batches import require_arro3

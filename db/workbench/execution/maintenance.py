@@ -6,9 +6,9 @@ import logging
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import cancel_all
 from db.events import EventBus
-from db.retry_log import RetryLog
-from db.waiting import cancel_all
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from db.concurrency.waiting import cancel_all, wait_up_to
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Backend, Ending, Failure, RunRow, RunState
-from db.waiting import cancel_all, wait_up_to
 from db.workbench.execution.live_notices import LiveNotices
 from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.request.run_request import RunLimits

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from db.concurrency.waiting import Backoff, retry
 from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.figures import Distribution
@@ -24,7 +25,6 @@ from db.runs import (
     RunState,
     ServerNotice,
 )
-from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+from db.concurrency.fair_slots import FairSlots
+from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import cancel_all, wait_up_to
 from db.events import Subscription
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
-from db.retry_log import RetryLog
-from db.waiting import cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from db.concurrency.waiting import Backoff, ShieldedTasks, cancel_all, retry
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
 from db.errors import BadInput, Conflict, HowdahError, TimedOut
@@ -15,11 +16,10 @@ from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
 from db.kit.idempotency import Idempotency, run_once
 from db.kit.row_quota import RowQuota
-from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
+from db.postgres.route.connect import Dropped
 from db.replicas import Heartbeat
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
-from db.waiting import Backoff, ShieldedTasks, cancel_all, retry
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.execution.request.saved_statement import check_call, resolve_saved

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import msgspec
 import psycopg
 
+from db.concurrency.waiting import wait_up_to
 from db.errors import HowdahError
 from db.runs import Backend
-from db.waiting import wait_up_to
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.execution.reading import protocol
 from db.workbench.live import sample_sql

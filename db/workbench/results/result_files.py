@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import NotFound
-from db.fair_slots import FairSlots
 from db.runs import RunRow
 from db.workbench.results import parquet
 from db.workbench.results.cells import content_of_cell, read_cell

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
+from db.concurrency.waiting import Backoff, retry
 from db.connections import ConnectionRow
 from db.database_sessions import CloseReason
 from db.errors import HowdahError
@@ -15,7 +16,6 @@ from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
-from db.waiting import Backoff, retry
 from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.scripts import script_failures
 from db.workbench.scripts.course import ROLLBACK, Course, Step

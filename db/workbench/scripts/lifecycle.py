@@ -5,9 +5,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
+from db.concurrency.retry_log import RetryLog
 from db.events import EventBus
 from db.postgres.engine import Database
-from db.retry_log import RetryLog
 from db.workbench.execution.runner import Runner
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.service import DatabaseSessionsService

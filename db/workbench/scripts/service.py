@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 from uuid import UUID
 
+from db.concurrency.waiting import ShieldedTasks
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
@@ -17,7 +18,6 @@ from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.runs import Runs, ScriptedRuns
 from db.scripts import ScriptRunRow, ScriptRuns, ScriptState, interrupt_orphaned_scripts
-from db.waiting import ShieldedTasks
 from db.workbench.execution.runner import Runner
 from db.workbench.scripts.script_failures import NEVER_STARTED, SESSION_ENDED, encode
 from db.workbench.scripts.script_request import ScriptRequest

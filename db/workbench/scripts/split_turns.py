@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from db.fair_slots import FairSlots
+from db.concurrency.fair_slots import FairSlots
+from db.concurrency.waiting import ShieldedTasks
 from db.kit.base import OwnerId
-from db.waiting import ShieldedTasks
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from db.concurrency.waiting import Backoff, cancel_all, retry, wait_up_to
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
@@ -21,7 +22,6 @@ from db.events import EventBus
 from db.kit.audit import acting, current_actor
 from db.postgres.engine import Database, Session
 from db.runs import Failure, RunRow
-from db.waiting import Backoff, cancel_all, retry, wait_up_to
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.run_failures import stopping_error

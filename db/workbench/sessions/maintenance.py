@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import Backoff, cancel_all, retry
 from db.database_sessions import SessionBackend, close_lost, close_overdue
 from db.errors import Overloaded, Unavailable
 from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas
-from db.retry_log import RetryLog
 from db.runs import OrphanRow, RunState, end_overdue, interrupt_orphans
-from db.waiting import Backoff, cancel_all, retry
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import psycopg
 
+from db.concurrency.waiting import Backoff, retry
 from db.database_sessions import SessionBackend
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.kit.base import OwnerId
 from db.runs import Backend, OrphanRow
-from db.waiting import Backoff, retry
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from db.concurrency.waiting import ShieldedTasks
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
@@ -19,7 +20,6 @@ from db.events import EventBus, Watch
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
 from db.runs import Backend, RunRow, Runs
-from db.waiting import ShieldedTasks
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.request.run_request import RunRequest

@@ -18,10 +18,10 @@ from typing import NoReturn
 import msgspec
 from prometheus_client.multiprocess import mark_process_dead
 
+from db.concurrency.waiting import Backoff, wait_up_to
 from db.own_database import SharedPostgres
 from db.services import Services, open_services
 from db.settings import Settings
-from db.waiting import Backoff, wait_up_to
 from graph.commands.serving.serve import open_server, refuse_root, serve_requests
 from graph.server.logs import logging_to
 from graph.server.metrics.workers import share_metrics

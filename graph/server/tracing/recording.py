@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp
 
-from db.postgres import sent_statements
+from db.postgres.route import sent_statements
 from db.workbench.execution import run_executor
 from graph.operations import Operations
 from graph.server.tracing.exporter import opened_tracer

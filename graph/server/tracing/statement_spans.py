@@ -12,7 +12,7 @@ from opentelemetry.trace import (
     get_current_span,
 )
 
-from db.postgres.sent_statements import SentStatement, callers
+from db.postgres.route.sent_statements import SentStatement, callers
 
 TEXT_CHARACTERS = 4_000
 
@@ -22,7 +22,7 @@ _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+(?!callers\b)([a-z_]+)\b(?!\
 
 
 class StatementSpans:
-    """Observes statements (db.postgres.sent_statements)."""
+    """Observes statements (db.postgres.route.sent_statements)."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer

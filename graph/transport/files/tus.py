@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 from starlette.requests import Request
 from starlette.responses import Response
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Conflict, HowdahError, TooLarge
-from db.fair_slots import FairSlots
 from db.storage import (
     Checksum,
     ChecksumMismatch,

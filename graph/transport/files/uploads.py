@@ -11,8 +11,8 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TimedOut
-from db.fair_slots import FairSlots
 from db.kit.audit import act_as
 from db.services import Services
 from db.storage import (

@@ -13,8 +13,8 @@ from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.kit.base import OwnerId
 from db.kit.paging import SortOrder, Window
 from db.objects.store import ObjectStore
-from db.postgres import migrations
 from db.postgres.engine import Database, open_database
+from db.postgres.schema import migrations
 from db.postgres.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.cluster import Cluster, open_fast

@@ -12,7 +12,7 @@ import pytest
 from db.installation import recognize, renew
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, open_database
-from db.postgres.urls import parse_url
+from db.postgres.route.urls import parse_url
 from db.services import Services
 from db.workbench.sessions.maintenance import Takeover
 from tests.fixtures.cluster import Cluster

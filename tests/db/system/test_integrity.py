@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from db.errors import Conflict
-from db.postgres import migrations
 from db.postgres.engine import Database, open_database
+from db.postgres.schema import migrations
 from db.system.integrity import Check, Checks, Damage, _save, check
 from tests.fixtures.cluster import Cluster, open_fast, query
 

@@ -9,8 +9,8 @@ from math import inf
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from db.concurrency.fifo_pool import FifoPool
 from db.errors import HowdahError, Overloaded
-from db.fifo_pool import FifoPool
 from db.runs import Backend
 from db.workbench.connections.connection_errors import connection_closed
 from db.workbench.connections.connector import Connector

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Collection
 from uuid import UUID
 
+from db.concurrency.retry_log import RetryLog
 from db.connections import disconnect_counts
 from db.events import EventBus
 from db.postgres.engine import Database
-from db.retry_log import RetryLog
 from db.workbench.connections.pools.pool_registry import PoolRegistry
 
 TOPIC = "connections:closed"

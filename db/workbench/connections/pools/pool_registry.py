@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
+from db.concurrency.fair_slots import FairSlots
+from db.concurrency.waiting import cancel_all
 from db.connections import ConnectionRow
 from db.errors import Overloaded
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
-from db.waiting import cancel_all
 from db.workbench.connections.pools.circuit_breaker import Breaker
 from db.workbench.connections.values import Limits
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import TimedOut, TooLarge, Unavailable
-from db.fair_slots import FairSlots
 from db.row_scans import scan_process
 from db.row_scans.scan_process import ScanRequest, answer_of, start_scan
 from db.runs import RunRow

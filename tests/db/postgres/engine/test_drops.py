@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from db.errors import Unavailable
-from db.postgres.connect import Dropped
 from db.postgres.engine import Database, ReadSession, Session, open_database
+from db.postgres.route.connect import Dropped
 from tests.fixtures import brokers
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from db.errors import HowdahError
 from db.postgres import pulse
-from db.postgres.connect import connect
 from db.postgres.engine import Database, open_database
 from db.postgres.pulse import Pulse
+from db.postgres.route.connect import connect
+from db.postgres.route.urls import parse_url
 from db.postgres.statements import compile_change
-from db.postgres.urls import parse_url
 from tests.fixtures import brokers
 from tests.fixtures.brokers import Broker
 from tests.fixtures.network import Link

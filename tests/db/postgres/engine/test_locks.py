@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import Unavailable
-from db.postgres.connect import create_engine
 from db.postgres.engine import Database, open_database
+from db.postgres.route.connect import create_engine
+from db.postgres.route.urls import parse_url
 from db.postgres.statements import compile_statement
-from db.postgres.urls import parse_url
 from db.services import open_services
 from db.settings import Settings
 from tests.fixtures.notes import ADD, BUMP, HAS

@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.postgres import connect
-from db.postgres.connect import Dropped
 from db.postgres.engine import Session, open_database
+from db.postgres.route import connect
+from db.postgres.route.connect import Dropped
 from db.postgres.statements import compile_statement
 from tests.fixtures.patience import patience
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from db.errors import BadInput, HowdahError, Unavailable
-from db.postgres.urls import parse_url
+from db.postgres.route.urls import parse_url
 from db.workbench.connections import connector as module
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector

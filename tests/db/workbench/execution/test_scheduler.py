@@ -12,8 +12,8 @@ from db.errors import RateLimited
 from db.events import Subscription, open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
-from db.postgres.connect import Dropped
 from db.postgres.engine import Database
+from db.postgres.route.connect import Dropped
 from db.runs import Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench

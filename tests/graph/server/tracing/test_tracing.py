@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from db.errors import BadInput
-from db.postgres import sent_statements
+from db.postgres.route import sent_statements
 from db.workbench.execution import run_executor
 from graph.server import tracing
 from graph.server.tracing import exporter, is_requested

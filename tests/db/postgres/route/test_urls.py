@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import BadInput
-from db.postgres.urls import parse_url
+from db.postgres.route.urls import parse_url
 from tests.fixtures.certificates import self_signed
 
 PASSWORD = "p@ss/w?rd#%:é ü"  # in the URLs below: as providers escape it

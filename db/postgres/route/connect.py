@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 from sqlalchemy.pool import NullPool
 
+from db.concurrency.waiting import Backoff, retry
 from db.errors import HowdahError, TimedOut, Unavailable
-from db.postgres.sent_statements import connection_class
-from db.postgres.urls import DatabaseUrl
-from db.waiting import Backoff, retry
+from db.postgres.route.sent_statements import connection_class
+from db.postgres.route.urls import DatabaseUrl
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias, cast
 
 from db.errors import Overloaded, TimedOut
 from db.figures import SIZES, Distribution
-from db.postgres.connect import Dropped
-from db.postgres.gathered_sql import GatheredSql, gather_statement
+from db.postgres.gathering.gathered_sql import GatheredSql, gather_statement
 from db.postgres.leases import overloaded
-from db.postgres.sent_statements import callers
+from db.postgres.route.connect import Dropped
+from db.postgres.route.sent_statements import callers
 from db.postgres.statements import Statement
 
 Rows: TypeAlias = Sequence[Any]

@@ -4,8 +4,8 @@ from weakref import WeakSet
 
 import pytest
 
+from db.concurrency.retry_log import RetryLog
 from db.errors import Unavailable
-from db.retry_log import RetryLog
 
 log = logging.getLogger("tests.retries")
 

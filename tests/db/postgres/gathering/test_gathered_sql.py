@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from db.postgres.gathered_sql import gather_statement
+from db.postgres.gathering.gathered_sql import gather_statement
 from tests.fixtures.statements import every_statement
 
 

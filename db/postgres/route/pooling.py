@@ -14,8 +14,8 @@ from typing import TypeAlias
 import asyncpg
 
 from db.errors import Unavailable
-from db.postgres.connect import LONGEST_PAUSE, connect, connect_with_retry, keep_settings
-from db.postgres.urls import DatabaseUrl, mark_pooled, parse_url
+from db.postgres.route.connect import LONGEST_PAUSE, connect, connect_with_retry, keep_settings
+from db.postgres.route.urls import DatabaseUrl, mark_pooled, parse_url
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from db.errors import Unavailable
-from db.postgres.connect import connect, connect_with_retry
 from db.postgres.engine import open_database
-from db.postgres.urls import parse_url
+from db.postgres.route.connect import connect, connect_with_retry
+from db.postgres.route.urls import parse_url
 from tests.fixtures import impostors
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
@@ -203,13 +203,13 @@ async def test_silent_host_is_passed_over_and_asked_last_from_then_on(
         hosts = f"127.0.0.1:{port},{server.hostname}:{server.port}"
         netloc = f"{server.username}:{server.password}@{hosts}"
         url = parse_url(server._replace(netloc=netloc).geturl())
-        monkeypatch.setattr("db.postgres.connect.HOST_S", 0.2)
+        monkeypatch.setattr("db.postgres.route.connect.HOST_S", 0.2)
         connection = None
         while connection is None:
             with contextlib.suppress(OSError):  # the other host was slow too
                 connection = await connect(url)
         await connection.close()
-        monkeypatch.setattr("db.postgres.connect.HOST_S", 2 * PATIENCE_S)
+        monkeypatch.setattr("db.postgres.route.connect.HOST_S", 2 * PATIENCE_S)
         connection = await connect(url)  # the silent host would take all the time
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from db.waiting import Backoff, ShieldedTasks, retry, wait_up_to
+from db.concurrency.waiting import Backoff, ShieldedTasks, retry, wait_up_to
 
 
 class Pauses(list[float]):

@@ -4,8 +4,8 @@ import sys
 import asyncpg
 from sqlalchemy import text
 
-from db.postgres import downgrades, migrations
 from db.postgres.engine import Database, open_database
+from db.postgres.schema import downgrades, migrations
 from db.postgres.statements import compile_statement
 
 TABLES = compile_statement(
@@ -39,7 +39,7 @@ async def test_migrations_in_one_process_run_once(empty_url: str) -> None:
 
 async def test_migrations_in_several_processes_run_once(empty_url: str) -> None:
     script = (
-        "import asyncio, sys; from db.postgres import migrations;"
+        "import asyncio, sys; from db.postgres.schema import migrations;"
         " asyncio.run(migrations.upgrade(sys.argv[1]))"
     )
     started = [

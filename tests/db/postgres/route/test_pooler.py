@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
-from db.postgres.pooling import NO_DIRECT_URL, check_direct_url
-from db.postgres.urls import parse_url
+from db.postgres.route.pooling import NO_DIRECT_URL, check_direct_url
+from db.postgres.route.urls import parse_url
 from tests.fixtures.network import Link
 from tests.fixtures.notes import CREATE, others, read, terminate_all
 from tests.fixtures.pgbouncer import (
@@ -23,7 +23,7 @@ from tests.fixtures.pgbouncer import (
 from tests.fixtures.pooler_client import CHANGES
 
 PROCESSES = 3
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
 

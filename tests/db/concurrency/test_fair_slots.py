@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import Overloaded, RateLimited
-from db.fair_slots import FairSlots
 from tests.fixtures.patience import PATIENCE_S
 
 Step = tuple[str, int, int]

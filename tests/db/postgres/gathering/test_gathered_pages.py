@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from db.fair_slots import FairSlots
+from db.concurrency.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window
-from db.postgres import gatherer
 from db.postgres.engine import Database
+from db.postgres.gathering import gatherer
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements
 

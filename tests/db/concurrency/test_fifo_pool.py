@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from db.concurrency.fifo_pool import FifoPool
 from db.errors import HowdahError, Overloaded, Unavailable
-from db.fifo_pool import FifoPool
 from tests.fixtures.patience import PATIENCE_S
 
 SOON_S = PATIENCE_S

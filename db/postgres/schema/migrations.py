@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from db.postgres.connect import create_engine
 from db.postgres.engine import ReadSession
+from db.postgres.route.connect import create_engine
+from db.postgres.route.urls import parse_url
 from db.postgres.statements import compile_statement
-from db.postgres.urls import parse_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -28,8 +28,8 @@ _PRESENT = compile_statement(text("SELECT version_num FROM alembic_version"))
 
 def folder() -> Path:
     """The folder `alembic` of a checkout, or of the package `db` in an installed wheel."""
-    packaged = Path(__file__).parents[1] / "alembic"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "alembic"
+    packaged = Path(__file__).parents[2] / "alembic"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "alembic"
 
 
 @cache

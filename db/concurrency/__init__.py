@@ -1,0 +1,1 @@
+"""Waiting, turns and pools for asyncio, without a domain."""

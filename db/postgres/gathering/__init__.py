@@ -1,0 +1,1 @@
+"""Statements of callers at the same time, sent as one."""

@@ -1,0 +1,1 @@
+"""The way to Howdah's own database: its URL, the hosts, a pooler, and a connection."""

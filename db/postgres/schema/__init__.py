@@ -1,0 +1,1 @@
+"""Migrations of Howdah's own database, forwards and back."""
