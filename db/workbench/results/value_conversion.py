@@ -13,6 +13,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import TextLoader
 
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.results.spool import Chunk
 
 BOOL, INT2, INT4, FLOAT4, FLOAT8, ANY = 16, 21, 23, 700, 701, 0
@@ -70,7 +71,17 @@ class RowLoader:
         self._floats: list[int] | None = None
 
     def load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
-        """The rows from `start` to before `end`."""
+        """The rows from `start` to before `end`.
+
+        Raises:
+            UnexpectedRows: A value is none of its type.
+        """
+        try:
+            return self._load(result, start, end)
+        except ValueError as error:
+            raise UnexpectedRows from error
+
+    def _load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
         self._fast.set_pgresult(result, set_loaders=self._floats is None)
         if self._floats is None:
             columns = range(result.nfields)

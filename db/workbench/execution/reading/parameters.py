@@ -57,8 +57,11 @@ async def find_array_types(connection: Connection, oids: Sequence[int]) -> list[
             found[oid] = ArrayType(kind.delimiter, kind.oid in JSON_TYPES)
     if unknown:
         query = _ARRAYS.format(",".join(map(str, sorted(unknown))))
-        rows = await protocol.query_catalogue(connection, query, max_rows=len(unknown))
-        found |= {int(oid): ArrayType(delimiter, has_json) for oid, delimiter, has_json in rows}
+        rows = await protocol.query_catalogue(
+            connection, query, tuple[str, str, bool], max_rows=len(unknown)
+        )
+        named = {oid: ArrayType(delimiter, has_json) for oid, delimiter, has_json in rows}
+        found |= {oid: named[str(oid)] for oid in unknown if str(oid) in named}
     return [found.get(oid) for oid in oids]
 
 
