@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from db.row_scans.type_oids import INT2VECTOR, JSON, JSONB, OIDVECTOR
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.reading import protocol
 from db.workbench.results.value_conversion import encode_json, encode_parameter
 from db.workbench.sql.pinned import pinned
 
-JSON_TYPES = (114, 3802)
-VECTORS = (22, 30)
+JSON_TYPES = (JSON, JSONB)
+VECTORS = (INT2VECTOR, OIDVECTOR)
 """`int2vector` and `oidvector` are arrays whose text has no braces."""
 
 _JSON = "'{{{{{},{}}}}}'::oid[]".format(*JSON_TYPES)
