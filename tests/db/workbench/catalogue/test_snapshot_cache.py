@@ -62,10 +62,10 @@ async def test_snapshot_has_all_objects_of_the_database(
     assert [each.comment for each in found.schemas if each.name == "depot"] == ["Goods"]
     crates, notes = (each for each in found.relations if each.schema == "depot")
     assert (crates.name, crates.kind, crates.comment) == ("crates", "r", "Wooden")
-    assert [(each.name, each.type, each.not_null, each.comment) for each in crates.columns] == [
-        ("id", "bigint", True, None),
-        ("size", "depot.size", False, None),
-        ("note", "character varying(20)", False, "Chalk"),
+    assert [(each.name, each.type, each.comment) for each in crates.columns] == [
+        ("id", "bigint", None),
+        ("size", "depot.size", None),
+        ("note", "character varying(20)", "Chalk"),
     ]
     assert (notes.name, notes.kind) == ("notes", "v")
     assert [each.name for each in found.sequences if each.schema == "depot"] == ["crates_id_seq"]
