@@ -27,6 +27,17 @@ def test_navigation_has_every_page_once() -> None:
     assert set(linked) - {"decisions/index.md"} == pages - elsewhere
 
 
+def test_start_and_readme_link_every_page() -> None:
+    """The pages of decisions, examples and the reference are linked from one of their own."""
+    groups = ("decisions/", "examples/", "reference/")
+    pages = {place for place in navigation() if not place.startswith(groups)}
+    pages -= {"index.md"} | {path.name for path in ROOT.glob("*.md")}  # not in docs
+    linked = set(re.findall(r"\]\(([^)#]+\.md)", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert pages - linked == set()
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert pages - set(re.findall(r"\]\(docs/([^)#]+\.md)", readme)) == set()
+
+
 def test_llms_txt_lists_the_pages_in_order() -> None:
     assert [link for link in re.findall(r"\]\((.+?)\)", LLMS) if not (DOCS / link).exists()] == []
     text = with_links_of_site(LLMS, DOCS / "llms.txt", "llms.txt", places())
