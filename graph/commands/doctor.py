@@ -29,6 +29,8 @@ from db.workbench.connections.pgbouncer import read_pgbouncer_settings
 from db.workbench.results.formats import ResultFormat, require_format
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
+TESTED_VERSIONS = (17, 18)
+"""Major versions of PostgreSQL with which the tests run: Howdah's own database, and targets."""
 MIN_FREE_BYTES = 500_000_000
 MAX_LOGIN_RETRY_S = 3
 OBJECTS_S = 10.0
@@ -236,6 +238,8 @@ async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
         return
     message = f"PostgreSQL {status.version} responded in {status.latency_ms:.1f} ms."
     yield Finding(CheckState.OK, "database", message)
+    if (note := untested_version(status.version or "")) is not None:
+        yield note
     for message in own.embedded.findings if own.embedded else ():
         yield Finding(CheckState.ATTENTION, "database", message)
     if status.newer_revision is not None:
@@ -247,6 +251,16 @@ async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
         hint = "Run `howdah migrate`; `howdah serve` also does so when it starts."
         message = f"The database is not at {migrations.head()}."
         yield Finding(CheckState.ATTENTION, "migrations", message, hint)
+
+
+def untested_version(version: str) -> Finding | None:
+    """A note about a `server_version` whose major version the tests do not run with."""
+    if version.split(".", 1)[0].split()[:1] in [[str(major)] for major in TESTED_VERSIONS]:
+        return None
+    tested = " and ".join(map(str, TESTED_VERSIONS))
+    hint = "Use one of these versions, or try this one with a copy of your database first."
+    message = f"Howdah is tested with PostgreSQL {tested}, not with {version}."
+    return Finding(CheckState.ATTENTION, "database", message, hint)
 
 
 async def _pooler(own: OwnDatabase, url: str) -> AsyncIterator[Finding]:

@@ -1,17 +1,20 @@
 import asyncio
 import base64
 import contextlib
+import re
 import secrets
 import socket
+import tomllib
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from graph.commands.doctor import TESTED_VERSIONS, CheckState, untested_version
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.served import served
-from tests.graph.commands.test_cli import Ended, howdah
+from tests.graph.commands.test_cli import ROOT, Ended, howdah
 
 SECRET = "x7Gq2-Lw9_pT4vRb8Zk1Nc6Yd3Hs5Jf0Ma"
 PASSWORD = "hunter2-canary"
@@ -50,6 +53,26 @@ async def test_doctor_beside_running_server_succeeds(tmp_path: Path) -> None:
         "objects",
     ):
         assert found(ended, subject) == ["ok"], ended.output
+
+
+@pytest.mark.parametrize("version", ["16.4", "19beta1", "15.7 (Debian 15.7-1)", "18devel", ""])
+def test_doctor_notes_an_untested_version_of_postgresql(version: str) -> None:
+    note = untested_version(version)
+    assert note is not None
+    assert note.state is CheckState.ATTENTION  # which is no failure
+    assert "tested with PostgreSQL 17 and 18" in note.message
+
+
+def test_doctor_notes_no_version_that_the_tests_run_with() -> None:
+    """The versions are those of the servers that the development environment installs."""
+    for version in ("18.6", "17.10 (Debian 17.10-1.pgdg12+1)"):
+        assert untested_version(version) is None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = str([project["project"]["optional-dependencies"], project["dependency-groups"]])
+    found = re.findall(r"(?:embedded|celerp)-postgres>=(\d+)", installed)
+    assert {int(major) for major in found} == set(TESTED_VERSIONS)
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert f"tested with {' and '.join(map(str, TESTED_VERSIONS))}" in page
 
 
 async def test_doctor_lists_settings_with_source_and_without_secrets(tmp_path: Path) -> None:
