@@ -1,6 +1,7 @@
 """Fixtures of every test; each group has a module in `fixtures/`."""
 
 pytest_plugins = [
+    "tests.fixtures.order",
     "tests.fixtures.patience",
     "tests.fixtures.targets",
     "tests.fixtures.cluster",
