@@ -66,7 +66,7 @@ def send_through_sqlalchemy() -> None:
     )
 
     async def send(
-        _: Database, _source: object, sql: str, arguments: Sequence[Any]
+        _: Database, _source: object, _statement: object, sql: str, arguments: Sequence[Any]
     ) -> tuple[Sequence[Any], float]:
         began = time.perf_counter()
         async with engine.connect() as connection:
