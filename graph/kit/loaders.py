@@ -28,7 +28,8 @@ class BatchLoader(ABC, Generic[K, V]):
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._pending_keys: list[K] = []
         self._batches: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakly
-        self._loop = asyncio.get_running_loop()
+        task = context.task  # knows the loop without asking the kernel for the process
+        self._loop = asyncio.get_running_loop() if task is None else task.get_loop()
 
     @classmethod
     def of(cls, context: Context) -> Self:

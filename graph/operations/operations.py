@@ -1,6 +1,5 @@
 """Runs prepared operations and encodes their results as JSON."""
 
-import asyncio
 import contextlib
 import math
 import time
@@ -116,7 +115,7 @@ class Operations:
     ) -> Answer:
         """Run a query or a mutation."""
         began = time.perf_counter()
-        context.task = asyncio.current_task()
+        context.task = self._deadlines.task()
         slot = None
         try:
             context.cost = cost = await self._charge(prepared, variables, context)

@@ -224,8 +224,9 @@ class _Exchange:
                 raise _not_acceptable()
             case kind:
                 answer = await operations.run(prepared, request.variables, context)
-                if not self._write_whole(answer):
-                    await self._reply(answer, compressible=kind is OperationType.QUERY)
+                is_query = kind is OperationType.QUERY
+                if not self._write_whole(answer, compressible=is_query):
+                    await self._reply(answer, compressible=is_query)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -237,11 +238,18 @@ class _Exchange:
         else:
             status = status_of(answer, media_type)
             headers: tuple[Header, ...] = ()
-            if compressible and len(answer.payload) > MIN_BYTES:
-                answer, headers = await self._compress(answer)
+            if compressible and self._may_compress(answer):
+                compressed = await self._gateway.compressor.gzip(answer.payload)
+                answer = answer._replace(payload=compressed)
+                headers = ((b"content-encoding", b"gzip"),)
             await self._send_answer(answer, media_type_of(status, media_type), status, headers)
 
-    def _write_whole(self, answer: Answer) -> bool:
+    def _may_compress(self, answer: Answer) -> bool:
+        return len(answer.payload) > MIN_BYTES and accepts_gzip(
+            self._headers.get(b"accept-encoding")
+        )
+
+    def _write_whole(self, answer: Answer, *, compressible: bool) -> bool:
         """Writes a response to POST with data only. Returns false if `_reply` has to send it.
 
         The server of this process has `respond` (graph.server.http_protocol). Behind something that
@@ -253,7 +261,7 @@ class _Exchange:
             respond is None
             or self._scope["method"] != "POST"
             or answer.errors
-            or len(payload) > MIN_BYTES  # it may have to be compressed
+            or (compressible and self._may_compress(answer))
             or media_type is None
             or media_type not in _HEADS
             or self._cookie.response_headers
@@ -262,12 +270,6 @@ class _Exchange:
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
         self.started = bool(respond(200, head, payload))
         return self.started
-
-    async def _compress(self, answer: Answer) -> tuple[Answer, tuple[Header, ...]]:
-        if not accepts_gzip(self._headers.get(b"accept-encoding")):
-            return answer, ()
-        compressed = await self._gateway.compressor.gzip(answer.payload)
-        return answer._replace(payload=compressed), ((b"content-encoding", b"gzip"),)
 
     async def _reply_stream(
         self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
