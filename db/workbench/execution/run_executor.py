@@ -157,7 +157,7 @@ class RunExecutor:
         async def started(backend: Backend) -> None:
             await self._recorder.record_backend(run, backend)
 
-        async def ended(ending: Ending) -> None:
+        async def ended(ending: Ending) -> bool:
             announcement.cancel()
             notices.close()
             if self._after_run is not None:
@@ -170,6 +170,7 @@ class RunExecutor:
             end.set_result(written)
             if written is not None and ending.without_rows:
                 await self._delete_partial_result(run)
+            return written is not None
 
         try:
             await execution.run(started, ended)

@@ -37,6 +37,8 @@ _TERMINATE = f"SELECT pg_terminate_backend(backend.pid) {_THEIRS}"
 async def end_backend(workbench: Workbench, subject: str, left: SessionBackend | OrphanRow) -> None:
     """Terminates the backend of a session or run, if it is still the same.
 
+    A process closes the connection of a run whose end another one has recorded, so the backend
+    never executes another run.
     Tries for `END_BACKEND_S` to reach a target that does not respond; logs a failure.
     """
     if left.connection_id is None or left.backend_pid is None:

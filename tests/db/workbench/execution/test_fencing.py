@@ -11,11 +11,11 @@ from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
-from db.runs import RunState
+from db.runs import RunState, interrupt_orphans
 from db.security.vault import Vault
 from db.workbench.sessions.open_request import OpenRequest
 from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
-from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.db.workbench.execution.test_run_replicas import OpenReplica, forget_process, replica, sit
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_sessions, takeover_by
@@ -149,3 +149,20 @@ async def test_takeover_does_not_wait_for_a_target_that_does_not_respond(
             link.mend()
             await desk.until_gone(pid)
             await takeover.close()
+
+
+async def test_run_ended_by_another_process_leaves_its_backend_to_no_other_run(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
+) -> None:
+    """The other process may terminate the backend much later."""
+    async with replica() as thawed:
+        desk = sit(thawed)
+        lost = await desk.start("SELECT pg_sleep(62)")
+        pid = await desk.until_backend(lost)
+        await committed.write(lambda session: forget_process(session, lost.id))
+        await committed.write(
+            lambda session: interrupt_orphans(session, keep=thawed.runner.limits.retention)
+        )
+        await desk.until_idle()  # its statement was cancelled
+        assert (await desk.now(lost)).state == RunState.INTERRUPTED
+        assert await desk.rows(await desk.run("SELECT pg_backend_pid()")) != [[pid]]
