@@ -357,7 +357,7 @@ async def _fetch_on(
     try:
         records: Rows = await driver.fetch(sql, *arguments)
     except FAILURES as error:
-        if (meaning := translate_error(error, driver)) is None:
+        if (meaning := translate_error(error, driver, is_reading=lease.is_reading)) is None:
             raise
         # The server may be unreachable, so the cancel may not arrive.
         if isinstance(error, TimeoutError):

@@ -30,6 +30,12 @@ BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
 
+_READ_DROPPED = "Try again in a moment."
+_CHANGE_DROPPED = (
+    "Try again. A change may have been saved: read first, or reuse its idempotencyKey."
+)
+
+
 class Dropped(Unavailable):
     """The connection was lost; a statement may or may not have run."""
 
@@ -293,8 +299,13 @@ def _detail(error: Exception) -> str:
     return str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
 
 
-def translate_error(error: Exception, driver: Any) -> HowdahError | None:
-    """Translates one of FAILURES; returns None if the statement itself is the cause."""
+def translate_error(
+    error: Exception, driver: Any, *, is_reading: bool = False
+) -> HowdahError | None:
+    """Translates one of FAILURES; returns None if the statement itself is the cause.
+
+    `is_reading` if the statement stands alone and changes nothing.
+    """
     if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
         return TimedOut(
             "The statement exceeded its timeout and was cancelled.",
@@ -317,6 +328,6 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
         return None
     return Dropped(
         "The connection to the database dropped.",
-        hint="Try again. A change may have been saved: read first, or reuse its idempotencyKey.",
+        hint=_READ_DROPPED if is_reading else _CHANGE_DROPPED,
         retry_after_s=1,
     )
