@@ -175,7 +175,7 @@ class RunExecutor:
         try:
             await execution.run(started, ended)
         except Exception:  # any error: the run must reach a terminal state
-            log.exception("run %s failed with an internal error", run.id)
+            log.exception("run %s failed with an internal error", run.id.hex)
             failed = Ending(state=RunState.FAILED, error=internal_error())
             await self._recorder.finish(run, failed, keep=limits.retention, commit_with=commit_with)
         finally:

@@ -72,7 +72,7 @@ class Holder:
                     await self._serve(held, connection)
             except Exception as error:
                 if opened.done():
-                    log.exception("session %s failed with an internal error", row.id)
+                    log.exception("session %s failed with an internal error", row.id.hex)
                 else:
                     opened.set_exception(error)
             except BaseException:
@@ -263,6 +263,6 @@ class Holder:
             write,
             on=(HowdahError,),
             backoff=BACKOFF,
-            report=lambda error: log.warning("cannot close session %s: %s", row.id, error),
+            report=lambda error: log.warning("cannot close session %s: %s", row.id.hex, error),
         )
         await publish_session(self._events, row.id, ended)

@@ -103,7 +103,7 @@ class Takeover:
             log.warning("process %d on %s sent nothing for %d s: dead", process, host, silent_s)
         for closed in found.closed:
             log.warning(
-                "session %s was closed by another process: %s", closed.id, closed.close_reason
+                "session %s was closed by another process: %s", closed.id.hex, closed.close_reason
             )
         ended = self._runner.figures.ended  # no other process counts these runs
         ended[RunState.INTERRUPTED] += len(found.interrupted)
@@ -168,11 +168,11 @@ class Takeover:
             on=(Unavailable, Overloaded),
             backoff=BACKOFF,
             deadline=asyncio.get_running_loop().time() + END_SESSION_S,
-            report=lambda error: log.info("cannot end session %s yet: %s", closed.id, error),
+            report=lambda error: log.info("cannot end session %s yet: %s", closed.id.hex, error),
         )
 
     async def _end_run(self, orphan: OrphanRow) -> None:
-        log.warning("run %s was ended, because its process is dead or hangs", orphan.id)
+        log.warning("run %s was ended, because its process is dead or hangs", orphan.id.hex)
         await publish_change(self._events, orphan.owner_id, orphan.id)
         await self._end_backend(orphan)
 
@@ -180,7 +180,7 @@ class Takeover:
         await load_drivers()
         from db.workbench.sessions.rescue import end_backend
 
-        await end_backend(self._workbench, f"run {orphan.id}", orphan)
+        await end_backend(self._workbench, f"run {orphan.id.hex}", orphan)
 
 
 async def _adopt(

@@ -86,7 +86,7 @@ async def end_statements(
                         return
                     await asyncio.sleep(CHECK_S)
     except (HowdahError, TimeoutError, psycopg.Error) as error:
-        log.warning("statements on connection %s were not ended: %s", connection_id, error)
+        log.warning("statements on connection %s were not ended: %s", connection_id.hex, error)
 
 
 async def _are_left(connection: Connection, theirs: tuple[list[int], list[str]]) -> bool:
