@@ -312,7 +312,9 @@ class Database:
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
         except BaseException as error:
             broken = isinstance(error, Dropped)
-            self.figures.add(kind, sql, time.perf_counter() - began)
+            is_probe = source is self._reserve and isinstance(error, asyncio.CancelledError)
+            seconds = time.perf_counter() - began  # of a probe: how long it had patience
+            self.figures.add(kind, sql, seconds, may_be_slow=not is_probe)
             raise
         else:
             self.answered_at = ended = time.perf_counter()
