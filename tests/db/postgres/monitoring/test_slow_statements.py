@@ -69,6 +69,19 @@ async def test_statement_that_times_out_counts_as_slow(committed: Database) -> N
     assert committed.figures.slow >= 1
 
 
+@pytest.mark.parametrize(("reserved", "slow"), [(True, 0), (False, 1)], ids=["probe", "other"])
+async def test_cancelled_probe_is_no_slow_statement(
+    committed: Database, *, reserved: bool, slow: int
+) -> None:
+    """Probes have little patience, and an outage would log each of them."""
+    committed.report_slow_statements(limit_ms=50, plans=False)
+    endless = compile_statement(text("SELECT pg_sleep(60)"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5), committed.read(reserved=reserved) as session:
+            await session.value(endless)
+    assert committed.figures.slow == slow
+
+
 async def test_plan_of_slow_statement_is_generic(
     committed: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
