@@ -3,7 +3,6 @@
 Runs in a database session are not among them: db.runs.session_queue.
 """
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,12 +21,13 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
-from db.kit.base import text_literal, text_literals
+from db.kit.base import text_literal
 from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
-from db.runs.rows import ACTIVE, Backend, NewRun, RunRow, RunState
+from db.runs.accepted_runs import count_active, new_run_values
+from db.runs.rows import Backend, NewRun, RunRow, RunState
 from db.runs.tables import SAVED_QUERY_GONE, QueryRun
 
 
@@ -100,23 +100,12 @@ class RunQueue(Repository[RunRow, S]):
 
     @change_statement
     def _accept(cls) -> ClauseElement:
-        table, other = cls.table(), cls.table().alias("other").c
-        active = (
-            select(func.count().label("runs"))
-            .where(
-                other.owner_id == bindparam("owner_id"),
-                other.state.in_(text_literals(ACTIVE)),
-                other.session_id.is_(None),
-            )
-            .subquery("active")
-        )
+        active = count_active(in_sessions=False)
         starts = and_(
             bindparam("has_slot", type_=Boolean()),
             active.c.runs < bindparam("max_running", type_=Integer()),
         )
-        names = ("id", "owner_id", *NewRun._fields, "process")
-        values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
-        values |= {
+        values = new_run_values() | {
             "state": case(
                 (starts, text_literal(RunState.RUNNING)), else_=text_literal(RunState.QUEUED)
             ),
@@ -127,7 +116,7 @@ class RunQueue(Repository[RunRow, S]):
         new = select(*values.values()).where(
             active.c.runs < bindparam("max_active", type_=Integer()), ~is_fenced()
         )
-        insertion = insert(table).from_select(list(values), new, include_defaults=False)
+        insertion = insert(cls.table()).from_select(list(values), new, include_defaults=False)
         return insertion.returning(*cls.columns())
 
     @statement

@@ -14,6 +14,7 @@ from db.kit.base import text_literal, text_literals
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
+from db.runs.accepted_runs import count_active, new_run_values
 from db.runs.rows import ACTIVE, Backend, Failure, NewRun, RunRow, RunState
 from db.runs.tables import SAVED_QUERY_GONE, QueryRun
 
@@ -74,22 +75,12 @@ class SessionQueue(Repository[RunRow, S]):
 
     @change_statement
     def _accept(cls) -> ClauseElement:
-        table, other = cls.table(), cls.table().alias("other").c
-        active = (
-            select(func.count().label("runs"))
-            .where(
-                other.owner_id == bindparam("owner_id"),
-                other.state.in_(text_literals(ACTIVE)),
-                other.session_id.is_not(None),
-            )
-            .subquery("active")
-        )
-        names = ("id", "owner_id", *NewRun._fields, "process")
-        values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
+        active = count_active(in_sessions=True)
+        values = new_run_values()
         new = select(*values.values()).where(
             active.c.runs < bindparam("max_active", type_=Integer())
         )
-        insertion = insert(table).from_select(list(values), new, include_defaults=False)
+        insertion = insert(cls.table()).from_select(list(values), new, include_defaults=False)
         return insertion.returning(*cls.columns())
 
     @classmethod

@@ -1,13 +1,11 @@
 """The settings of docs/deployment.md are valid. Its files are tested in deploy/."""
 
-import base64
-import os
-
 import pytest
 
 from db.security.keys import load_keys
 from db.settings import load_settings, unknown_variables
 from tests.fixtures.pages import ROOT, blocks_of
+from tests.fixtures.served import new_keys
 
 TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 SETTINGS = [
@@ -16,10 +14,7 @@ SETTINGS = [
     if block.title == "/etc/howdah.env"
 ]
 
-KEYS = {
-    "HOWDAH_SECRET_KEY": base64.b64encode(os.urandom(48)).decode(),
-    "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
-}
+KEYS = new_keys()
 
 
 @pytest.mark.parametrize("added", SETTINGS[1:], ids=lambda added: next(iter(added)))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.pages import blocks_of
 from tests.fixtures.served import served
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.targets import Target
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
@@ -26,15 +26,7 @@ async def test_runs_page_operations_succeed_in_order(target: Target, tmp_path: P
     output = next(block.text for block in blocks if block.title == "Output")
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
-        connection = {
-            "name": "Target",
-            "host": "localhost",
-            "port": target.port,
-            "database": "postgres",
-            "username": "ada",
-            "password": CANARY,
-            "savePassword": True,
-        }
+        connection = target.connection(savePassword=True)
         saved = await server.ask(SAVE, input=connection)
         ours = {
             "http://127.0.0.1:8000/graphql": server.address,

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.pages import blocks_of
 from tests.fixtures.served import served
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.targets import Target
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -35,10 +35,7 @@ async def test_workbench_page_script_prints_its_output(
     script, output = texts[title], texts["Output"]
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
-        connection = {
-            "name": "Target", "host": "localhost", "port": target.port, "database": "postgres",
-            "username": "ada", "password": CANARY, "savePassword": True,
-        }  # fmt: skip
+        connection = target.connection(savePassword=True)
         saved = await server.ask(SAVE, input=connection)
         ours = {
             "http://127.0.0.1:8000/graphql": server.address,

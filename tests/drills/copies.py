@@ -4,24 +4,16 @@ The copy is served for longer than a process may be silent before others take ov
 """
 
 import asyncio
-import base64
-import contextlib
-import os
-import secrets
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.drills.fence import environment, execute, read, save
-from tests.drills.frame import Figure, Plan
-from tests.fixtures.cluster import open_fast
+from tests.drills.fence import execute, read, save
+from tests.drills.frame import Figure, Plan, Stage, opened_stage
 from tests.fixtures.copies import dump_into
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import Served
 from tests.fixtures.session_desk import SessionDesk, open_session
-from tests.fixtures.targets import Target, running_target
 from tests.graph.commands.test_cli import howdah
 
 SERVED_S = 45.0
@@ -41,19 +33,14 @@ ASLEEP = """SELECT count(*) FROM pg_stat_activity
 
 
 async def drill(plan: Plan) -> list[Figure]:
-    keys = {
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
-    }
-    async with contextlib.AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        own = await enter(await open_fast(plan.folder / "postgres"))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="howdah-target-"))
-        target = await enter(running_target(Path(folder)))
-        urls = [await _make_database(own.superuser_url, name) for name in ("copy", "back")]
-        original = await enter(served(plan.folder / "original", **keys, **environment(own.url)))
-        figures = await _serve_copy(plan, original, own.superuser_url, urls[0], keys, target)
-        return [*figures, *await _restore(plan, urls[0], urls[1], keys)]
+    async with opened_stage(plan) as stage:
+        superuser_url = stage.own.superuser_url
+        copy_url, back_url = [
+            await _make_database(superuser_url, name) for name in ("copy", "back")
+        ]
+        async with stage.served("original", stage.own.url) as original:
+            figures = await _serve_copy(stage, original, copy_url)
+            return [*figures, *await _restore(stage, copy_url, back_url)]
 
 
 async def _make_database(superuser_url: str, name: str) -> str:
@@ -62,15 +49,14 @@ async def _make_database(superuser_url: str, name: str) -> str:
     return urlsplit(superuser_url)._replace(path=f"/{name}").geturl()
 
 
-async def _serve_copy(
-    plan: Plan, original: Served, url: str, copy_url: str, keys: dict[str, str], target: Target
-) -> list[Figure]:
+async def _serve_copy(stage: Stage, original: Served, copy_url: str) -> list[Figure]:
+    plan, target = stage.plan, stage.target
     connection = await save(original, target, typed=False)
     run = await execute(original, connection, "SELECT pg_sleep(600)", timeoutMs=600_000)
     desk = await open_session(original, connection)
     await desk.do("BEGIN")
-    await dump_into(url, copy_url, plan.folder)
-    async with served(plan.folder / "copy", **keys, **environment(copy_url)):
+    await dump_into(stage.own.superuser_url, copy_url, plan.folder)
+    async with stage.served("copy", copy_url):
         await asyncio.sleep(1 if plan.is_quick else SERVED_S)
         left = await _run(copy_url, ACTIVE)
     figures = [
@@ -95,17 +81,15 @@ async def _is_lost(desk: SessionDesk) -> bool:
     return await desk.state() != "IN_TRANSACTION"
 
 
-async def _restore(
-    plan: Plan, source_url: str, target_url: str, keys: dict[str, str]
-) -> list[Figure]:
+async def _restore(stage: Stage, source_url: str, target_url: str) -> list[Figure]:
     """A backup of a million tasks, into an empty database."""
-    of_each = 2 if plan.is_quick else 1_000
+    of_each = 2 if stage.plan.is_quick else 1_000
     await _run(source_url, FILL.format(of_each))
-    path = str(plan.folder / "million.howdah")
-    made = await howdah("backup", path, **keys, **environment(source_url))
+    path = str(stage.plan.folder / "million.howdah")
+    made = await howdah("backup", path, **stage.environment(source_url))
     assert made.code == 0, made.errors
     began = time.monotonic()
-    restored = await howdah("restore", path, **keys, **environment(target_url))
+    restored = await howdah("restore", path, **stage.environment(target_url))
     took_s = time.monotonic() - began
     assert restored.code == 0, restored.errors
     count = await _run(target_url, "SELECT count(*) FROM tasks")

@@ -4,27 +4,22 @@ Four replicas share a database. Three are hit at once; the fourth takes over.
 """
 
 import asyncio
-import base64
 import contextlib
-import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 
-from tests.drills.frame import Figure, Plan
-from tests.fixtures.cluster import open_fast
+from tests.drills.frame import Figure, Plan, opened_stage
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import Served
 from tests.fixtures.session_desk import SessionDesk, open_session
-from tests.fixtures.targets import CANARY, Target, running_target
+from tests.fixtures.targets import CANARY, Target
 
 SAVE = """mutation($input: SaveConnectionInput!) {
   saveConnection(input: $input) { connection { id } } }"""
@@ -48,15 +43,8 @@ class Work(NamedTuple):
     session: SessionDesk
 
 
-def environment(url: str) -> dict[str, str]:
-    return {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": url}
-
-
 async def save(server: Served, target: Target, *, typed: bool) -> str:
-    connection = {
-        "name": secrets.token_hex(4), "host": "localhost", "port": target.port,
-        "database": "postgres", "username": "ada", "password": CANARY, "savePassword": not typed,
-    }  # fmt: skip
+    connection = target.connection(secrets.token_hex(4), savePassword=not typed)
     saved = await server.ask(SAVE, input=connection)
     found = str(saved["saveConnection"]["connection"]["id"])
     if typed:
@@ -103,15 +91,9 @@ async def executes_again(server: Served, connection: str) -> bool:
 
 
 async def drill(plan: Plan) -> list[Figure]:
-    keys = {
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
-    }
-    async with contextlib.AsyncExitStack() as stack:
+    async with opened_stage(plan) as stage, contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        own = await enter(await open_fast(plan.folder / "postgres"))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="howdah-target-"))
-        target = await enter(running_target(Path(folder)))
+        own, target = stage.own, stage.target
         await target.script("CREATE TABLE fenced (id int); GRANT ALL ON fenced TO ada")
         host, port = urlsplit(own.url).hostname or "", urlsplit(own.url).port or 0
         link = await enter(Link.opened(host, port))
@@ -119,11 +101,8 @@ async def drill(plan: Plan) -> list[Figure]:
         urls = {"frozen": own.url, "cut-off": through_link, "killed": own.url}
         if plan.is_quick:  # tests/survival kills replicas
             del urls["killed"]
-        survivor = await enter(served(plan.folder / "survivor", **keys, **environment(own.url)))
-        starts = (
-            enter(served(plan.folder / name, **keys, **environment(url)))
-            for name, url in urls.items()
-        )
+        survivor = await enter(stage.served("survivor", own.url))
+        starts = (enter(stage.served(name, url)) for name, url in urls.items())
         victims = await asyncio.gather(*starts)
         return await _hit(plan, survivor, victims, link, target)
 

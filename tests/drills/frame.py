@@ -10,9 +10,16 @@ A drill that needs a program asks `tests.fixtures.brokers.program` for it, and i
 """
 
 import importlib
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
+
+from db.postgres.embedded.server import EmbeddedPostgres
+from tests.fixtures.cluster import open_fast
+from tests.fixtures.served import Served, new_keys, served
+from tests.fixtures.targets import Target, running_target
 
 HERE = Path(__file__).parent
 
@@ -23,6 +30,36 @@ class Plan(NamedTuple):
     folder: Path
     seed: int = 1
     is_quick: bool = False
+
+
+class Stage(NamedTuple):
+    """What the servers of a drill share: their keys, Howdah's own database, and a user's one."""
+
+    plan: Plan
+    keys: dict[str, str]
+    own: EmbeddedPostgres
+    target: Target
+
+    def environment(self, database_url: str) -> dict[str, str]:
+        return {
+            "HOWDAH_ENV": "development",
+            "HOWDAH_DATABASE_URL": database_url,
+            **self.keys,
+        }
+
+    def served(self, name: str, database_url: str) -> AbstractAsyncContextManager[Served]:
+        return served(self.plan.folder / name, **self.environment(database_url))
+
+
+@asynccontextmanager
+async def opened_stage(plan: Plan) -> AsyncIterator[Stage]:
+    # Outside of the folder of the plan: under root, the account of PostgreSQL may not enter it.
+    with tempfile.TemporaryDirectory(prefix="howdah-target-") as folder:
+        async with (
+            await open_fast(plan.folder / "postgres") as own,
+            running_target(Path(folder)) as target,
+        ):
+            yield Stage(plan, new_keys(), own, target)
 
 
 class Figure(NamedTuple):

@@ -5,10 +5,7 @@ Each replica gets SIGTERM, drains while HAProxy finds /readyz red, and starts ag
 """
 
 import asyncio
-import base64
 import contextlib
-import os
-import secrets
 import signal
 from contextlib import AsyncExitStack
 
@@ -18,15 +15,14 @@ from tests.drills.frame import Figure, Plan
 from tests.fixtures.balancer import CREATED, Balancer, free_port, grown, load
 from tests.fixtures.cluster import open_fast
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import Served, new_keys, served
 
 
 async def drill(plan: Plan) -> list[Figure]:
     drain_s = 2 if plan.is_quick else 5
     environment = {
         "HOWDAH_ENV": "development",
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
+        **new_keys(),
         "HOWDAH_OBJECTS_URL": f"file://{plan.folder / 'objects'}",
         "HOWDAH_DRAIN_SECONDS": str(drain_s),
     }

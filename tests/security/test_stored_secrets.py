@@ -66,15 +66,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture
 def scene(ada: Client, target: Target, ssh_server: SshServer, collector: Collector) -> Scene:
-    whole = {
-        "name": "Orders",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-        "savePassword": True,
-    }
+    whole = target.connection(name="Orders", savePassword=True)
     return Scene(ada, whole, target, ssh_server, collector)
 
 

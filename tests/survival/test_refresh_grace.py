@@ -1,8 +1,6 @@
 """A refresh token presented to two server processes at once, or again after one was killed."""
 
 import asyncio
-import base64
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import httpx
 
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import Served, new_keys, served
 
 SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { session { refreshToken } } }"
 REFRESH = """mutation ($input: RefreshSessionInput!) { refreshSession(input: $input) {
@@ -43,8 +41,7 @@ async def test_two_processes_give_the_same_successor_and_one_survives_the_other(
     shared = {
         "HOWDAH_ENV": "development",
         "HOWDAH_DATABASE_URL": committed_url,
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        **new_keys(),
     }
     async with served(tmp_path / "a", **shared) as one, served(tmp_path / "b", **shared) as two:
         new = {"email": "eve@example.com", "password": PASSWORD, "name": "Eve"}

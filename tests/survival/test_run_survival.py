@@ -40,15 +40,7 @@ async def test_killed_server_interrupts_runs_and_ends_statements(
 
 async def start_run(server: Served, target: Target, *, typed: bool) -> str:
     """Starts a statement; the password of its connection is stored, or typed to open it."""
-    connection = {
-        "name": "Target",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-        "savePassword": not typed,
-    }
+    connection = target.connection(savePassword=not typed)
     saved = (await server.ask(SAVE, input=connection))["saveConnection"]["connection"]["id"]
     if typed:
         await server.ask(CONNECT, input={"id": saved, "password": CANARY})

@@ -1,8 +1,5 @@
 """Sessions of a replica that freezes or is killed end at the other one, and on the target."""
 
-import base64
-import os
-import secrets
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,23 +8,17 @@ from uuid import UUID
 import asyncpg
 
 from tests.docs.test_docs_runs import SAVE
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import Served, new_keys, served
 from tests.fixtures.session_desk import SessionDesk, open_session
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.targets import Target
 from tests.fixtures.workbench import until
 
-KEYS = {
-    "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-    "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
-}
+KEYS = new_keys()
 RUN = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
 
 
 async def connect(server: Served, target: Target) -> str:
-    connection = {
-        "name": "Target", "host": "localhost", "port": target.port, "database": "postgres",
-        "username": "ada", "password": CANARY, "savePassword": True,
-    }  # fmt: skip
+    connection = target.connection(savePassword=True)
     return str((await server.ask(SAVE, input=connection))["saveConnection"]["connection"]["id"])
 
 

@@ -4,8 +4,9 @@ PostgreSQL forbids a read-only transaction to change tables. It does not forbid 
 to act outside the transaction: on files, programs, replication slots and other databases.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from db.workbench.sql.pinned import pinned
 
@@ -96,7 +97,7 @@ SELECT kind, name FROM risks ORDER BY kind, name LIMIT {MAX_RISKS}
 """)  # noqa: S608 - constants
 
 
-def parse_risks(rows: list[tuple[object, ...]]) -> list[ReadOnlyRisk]:
+def parse_risks(rows: Sequence[Any]) -> list[ReadOnlyRisk]:
     """The risks in the order of `ReadOnlyRiskKind`; rows that no PostgreSQL sends are omitted."""
     known = [ReadOnlyRisk(str(row[0]), str(row[1])) for row in rows if len(row) == 2]
     order = list(ReadOnlyRiskKind)

@@ -1,15 +1,17 @@
 """`CatalogueReader`, which lists and finds the objects of a user's database."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
+
+from msgspec import Meta, convert
 
 from db.errors import TooLarge
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
 from db.workbench.catalogue.definitions import DefinedKind, definitions
-from db.workbench.catalogue.fetching import read_catalogue
-from db.workbench.catalogue.objects import CatalogueRow, ObjectKind
+from db.workbench.catalogue.fetching import Fetch, read_catalogue
+from db.workbench.catalogue.objects import CatalogueRow, ObjectFact, ObjectKind, Oid
 from db.workbench.catalogue.read_only_risks import READ_ONLY_RISKS, ReadOnlyRisk, parse_risks
 from db.workbench.connections.workbench import Workbench
 
@@ -19,6 +21,10 @@ MAX_COLUMNS = 50_000
 DATABASE = UUID(int=0)
 """The parent of schemas and extensions."""
 
+T = TypeVar("T")
+V = TypeVar("V")
+
+_COUNTS = list[tuple[Oid, Annotated[int, Meta(ge=0, le=2**31 - 1)]]]
 _BY_NAME = SortOrder("name", descending=False)
 _MAX_BIGINT = 2**63 - 1
 
@@ -42,18 +48,20 @@ class CatalogueReader:
         One row more than requested is selected for each, which shows if more follow.
         """
         bounds = [*_bound(window.after, "after"), *_bound(window.before, "before")]
-        found = await self._fetch(
+        rows = await self._fetch(
             connection_id,
             kind.page(backward=window.backward),
             [_oids(parents), *bounds, window.size + 1],
+            lambda found: _by_parent(parents, kind.to_rows(connection_id, found, is_page=True)),
         )
-        rows = _by_parent(connection_id, kind, parents, found)
         return {parent: make_page(rows[parent], window, _BY_NAME) for parent in parents}
 
     async def count(
         self, connection_id: UUID, kind: ObjectKind[Any], parents: Sequence[UUID]
     ) -> Mapping[UUID, int]:
-        counts = dict(await self._fetch(connection_id, kind.count, [_oids(parents)]))
+        counts = await self._fetch(
+            connection_id, kind.count, [_oids(parents)], lambda found: dict(convert(found, _COUNTS))
+        )
         return {parent: counts.get(parent.int, 0) for parent in parents}
 
     async def lists(
@@ -64,13 +72,17 @@ class CatalogueReader:
         Raises:
             TooLarge: They are more than `MAX_COLUMNS` together.
         """
-        found = await self._fetch(connection_id, kind.lists, [_oids(parents), MAX_COLUMNS + 1])
-        if len(found) > MAX_COLUMNS:
-            raise TooLarge(
-                f"The requested tables have more than {MAX_COLUMNS} {kind.noun} together.",
-                hint=f"Request the {kind.noun} of fewer tables at once.",
-            )
-        return _by_parent(connection_id, kind, parents, found)
+
+        def parse(found: Sequence[Any]) -> dict[UUID, list[CatalogueRow]]:
+            if len(found) > MAX_COLUMNS:
+                raise TooLarge(
+                    f"The requested tables have more than {MAX_COLUMNS} {kind.noun} together.",
+                    hint=f"Request the {kind.noun} of fewer tables at once.",
+                )
+            return _by_parent(parents, kind.to_rows(connection_id, found))
+
+        values = [_oids(parents), MAX_COLUMNS + 1]
+        return await self._fetch(connection_id, kind.lists, values, parse)
 
     async def named(
         self, connection_id: UUID, kind: ObjectKind[Any], keys: Sequence[tuple[str, ...]]
@@ -80,15 +92,18 @@ class CatalogueReader:
         if not wanted:
             return {}
         columns = [list(names) for names in zip(*wanted, strict=True)]
-        found = await self._fetch(connection_id, kind.by_key, columns)
-        return {row.key: row for _, row in kind.to_rows(connection_id, found)}
+        return await self._fetch(
+            connection_id,
+            kind.by_key,
+            columns,
+            lambda found: {row.key: row for _, row in kind.to_rows(connection_id, found)},
+        )
 
     async def facts(
-        self, connection_id: UUID, sql: str, ids: Sequence[UUID]
-    ) -> Mapping[UUID, tuple[Any, ...]]:
-        """Returns what a statement selects beside the OID, for each object that exists."""
-        found = await self._fetch(connection_id, sql, [_oids(ids)])
-        return {UUID(int=oid): tuple(values) for oid, *values in found}
+        self, connection_id: UUID, fact: ObjectFact[V], ids: Sequence[UUID]
+    ) -> Mapping[UUID, V]:
+        """Returns the fact for each object that exists."""
+        return await self._fetch(connection_id, fact.sql, [_oids(ids)], fact.to_values)
 
     async def definitions(
         self, connection_id: UUID, kind: DefinedKind, ids: Sequence[UUID]
@@ -109,12 +124,22 @@ class CatalogueReader:
 
     async def read_only_risks(self, connection_id: UUID) -> list[ReadOnlyRisk]:
         """Returns the rights with which the role can make changes while it only reads."""
-        rows = await self._fetch(connection_id, READ_ONLY_RISKS, [])
-        return parse_risks(list(rows))
+        return await self._fetch(connection_id, READ_ONLY_RISKS, [], parse_risks)
 
-    async def _fetch(self, connection_id: UUID, sql: str, values: list[Any]) -> Sequence[Any]:
+    async def _fetch(
+        self,
+        connection_id: UUID,
+        sql: str,
+        values: list[Any],
+        parse: Callable[[Sequence[Any]], T],
+    ) -> T:
+        """Rows that `parse` refuses are an error of the database, which belongs to the user."""
+
+        async def read(fetch: Fetch) -> T:
+            return parse(await fetch(sql, values))
+
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            return await read_catalogue(connection, lambda fetch: fetch(sql, values), TIMEOUT_S)
+            return await read_catalogue(connection, read, TIMEOUT_S)
 
 
 def _oids(ids: Sequence[UUID]) -> list[int]:
@@ -122,10 +147,11 @@ def _oids(ids: Sequence[UUID]) -> list[int]:
 
 
 def _by_parent(
-    connection_id: UUID, kind: ObjectKind[Any], parents: Sequence[UUID], found: Sequence[Any]
+    parents: Sequence[UUID], found: Iterable[tuple[int, CatalogueRow]]
 ) -> dict[UUID, list[CatalogueRow]]:
+    """Raises LookupError for a parent that was not asked for."""
     rows: dict[int, list[CatalogueRow]] = {parent.int: [] for parent in parents}
-    for parent, row in kind.to_rows(connection_id, found):
+    for parent, row in found:
         rows[parent].append(row)
     return {parent: rows[parent.int] for parent in parents}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ _BYTES_OF_OBJECT = 150
 """Of an object or a column in memory, besides its text: measured 130 to 170 with tracemalloc."""
 
 S = TypeVar("S", bound="_Part")
+RelationKind: TypeAlias = Literal["r", "p", "v", "m", "f", "S"]
 
 
 class _Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -41,7 +42,7 @@ class SnapshotRelation(_Part, frozen=True, array_like=True, gc=False):
     oid: int
     schema: str
     name: str
-    kind: str
+    kind: RelationKind
     comment: str | None
     columns: tuple[SnapshotColumn, ...]
 
@@ -116,8 +117,10 @@ class _Rows(NamedTuple):
 
 async def read_snapshot(fetch: Fetch) -> ReadSnapshot:
     """Reads a snapshot with six statements, whatever the number of objects."""
-    ((version, search_path, attributes),) = await fetch(snapshot_sql.SETTINGS, ())
-    keywords = await fetch(snapshot_sql.KEYWORDS, ())
+    ((version, search_path, attributes),) = msgspec.convert(
+        await fetch(snapshot_sql.SETTINGS, ()), list[tuple[int, tuple[str, ...], int]]
+    )
+    keywords = msgspec.convert(await fetch(snapshot_sql.KEYWORDS, ()), tuple[tuple[str, str], ...])
     rows = _Rows(
         await fetch(snapshot_sql.SCHEMAS, ()),
         await fetch(snapshot_sql.RELATIONS, ()),
@@ -125,9 +128,7 @@ async def read_snapshot(fetch: Fetch) -> ReadSnapshot:
         await fetch(snapshot_sql.TYPES, ()),
     )
     # In a thread, so that a large catalogue does not hold up the requests of others.
-    return await asyncio.to_thread(
-        _make_snapshot, rows, version, tuple(search_path), tuple(map(tuple, keywords)), attributes
-    )
+    return await asyncio.to_thread(_make_snapshot, rows, version, search_path, keywords, attributes)
 
 
 def _make_snapshot(

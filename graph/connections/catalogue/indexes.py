@@ -27,7 +27,7 @@ class IndexByKey(ByKey):
 class Sizes(Facts):
     """Of tables and of indexes."""
 
-    sql = tables.SIZES
+    fact = tables.SIZES
 
 
 @strawberry.type(description="An index of a `DatabaseTable`. " + OF_DATABASE)

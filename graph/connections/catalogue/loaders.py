@@ -8,7 +8,7 @@ from db.errors import TooLarge
 from db.kit.paging import Page, Window
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader
 from db.workbench.catalogue.definitions import MAX_DEFINITION_BYTES, DefinedKind
-from db.workbench.catalogue.objects import ObjectKind
+from db.workbench.catalogue.objects import ObjectFact, ObjectKind
 from graph.connections.loaders import ConnectionById, GroupLoader
 from graph.executor import ResultTooLarge
 from graph.kit.ids import NameKey
@@ -92,15 +92,11 @@ class Lists(CatalogueLoader[ObjectKey]):
 class Facts(CatalogueLoader[ObjectKey]):
     """What one statement says about an object. None if it says nothing."""
 
-    sql: ClassVar[str]
-
-    @staticmethod
-    def to_value(*selected: Any) -> Any:
-        return selected[0]
+    fact: ClassVar[ObjectFact[Any]]
 
     async def read(self, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
-        found = await self.reader.facts(keys[0].connection_id, self.sql, [key.id for key in keys])
-        return {key: self.to_value(*found[key.id]) for key in keys if key.id in found}
+        found = await self.reader.facts(keys[0].connection_id, self.fact, [key.id for key in keys])
+        return {key: found[key.id] for key in keys if key.id in found}
 
 
 class Definitions(CatalogueLoader[ObjectKey]):

@@ -26,20 +26,20 @@ PRIVILEGES = (
 
 
 class TablePrivileges(Facts):
-    sql = privileges.OF_TABLES
+    fact = privileges.OF_TABLES
 
 
 class SchemaPrivileges(Facts):
-    sql = privileges.OF_SCHEMAS
+    fact = privileges.OF_SCHEMAS
 
 
 class SequencePrivileges(Facts):
-    sql = privileges.OF_SEQUENCES
+    fact = privileges.OF_SEQUENCES
 
 
 class FunctionPrivileges(Facts):
-    sql = privileges.OF_FUNCTIONS
+    fact = privileges.OF_FUNCTIONS
 
 
 class TypePrivileges(Facts):
-    sql = privileges.OF_TYPES
+    fact = privileges.OF_TYPES

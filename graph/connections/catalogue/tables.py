@@ -92,12 +92,11 @@ class ConstraintByKey(ByKey):
 
 
 class DetailsOfTable(Facts):
-    sql = tables.DETAILS
-    to_value = TableDetails
+    fact = tables.DETAILS
 
 
 class QueryOfView(Facts):
-    sql = tables.QUERIES
+    fact = tables.QUERIES
 
 
 def _foreign_keys(found: list[ConstraintRow]) -> list[ConstraintRow]:

@@ -1,13 +1,10 @@
 """Howdah works behind PgBouncer with docs/deploy/pgbouncer/pgbouncer.ini."""
 
 import asyncio
-import base64
-import contextlib
 import os
-import shutil
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,7 +15,8 @@ from db.postgres.engine import Database, open_database
 from tests.db.backup.test_backup import create
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
-from tests.fixtures.pgbouncer import listens
+from tests.fixtures.pgbouncer import running_pgbouncer
+from tests.fixtures.served import new_keys
 from tests.fixtures.ship_tools import DEPLOY, ROOT, require_tool
 from tests.fixtures.targets import free_port
 
@@ -54,29 +52,12 @@ async def pooled_url(committed_url: str) -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = written(folder, committed_url, port)
-        is_root = os.geteuid() == 0  # which PgBouncer refuses to run as
-        if is_root:
-            for path in (folder, *folder.iterdir()):
-                shutil.chown(path, "nobody")
-        process = await asyncio.create_subprocess_exec(
-            *(program, file),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            user="nobody" if is_root else None,
-            group="nogroup" if is_root else None,
-            extra_groups=[] if is_root else None,
-        )
-        try:
-            await listens(port)
+        async with running_pgbouncer(program, file, port):
             yield server._replace(
                 netloc=f"{server.username}:{server.password}@127.0.0.1:{port}",
                 path="/howdah",
                 query="pgbouncer=true",
             ).geturl()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
 
 
 async def test_howdah_works_behind_the_pooler(
@@ -88,8 +69,7 @@ async def test_howdah_works_behind_the_pooler(
         "HOWDAH_DATA_DIR": str(tmp_path),
         "HOWDAH_DATABASE_URL": pooled_url,
         "HOWDAH_DIRECT_DATABASE_URL": committed_url,
-        "HOWDAH_SECRET_KEY": base64.b64encode(os.urandom(48)).decode(),
-        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
+        **new_keys(),
     }
     doctor = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "graph.commands.main", "doctor"),

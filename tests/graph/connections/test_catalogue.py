@@ -109,9 +109,9 @@ async def test_catalogue_runs_one_statement_per_level(
     sent: list[str] = []
     fetch = CatalogueReader._fetch
 
-    async def count_and_fetch(reader: CatalogueReader, row_id: UUID, sql: str, values: Any) -> Any:
+    async def count_and_fetch(reader: CatalogueReader, row_id: UUID, sql: str, *more: Any) -> Any:
         sent.append(sql)
-        return await fetch(reader, row_id, sql, values)
+        return await fetch(reader, row_id, sql, *more)
 
     monkeypatch.setattr(CatalogueReader, "_fetch", count_and_fetch)
     document = LOOK.replace("totalCount", "__typename")

@@ -28,14 +28,7 @@ ACTIVE = "{ activeConnections { connection { id } serverVersion poolSize idle bu
 
 @pytest.fixture
 def whole(target: Target) -> dict[str, Any]:
-    return {
-        "name": "Orders",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-    }
+    return target.connection(name="Orders")
 
 
 @pytest.fixture

@@ -83,8 +83,7 @@ async def _use(ada: Client, target: Target, ssh_server: SshServer) -> str:
     ]  # fmt: skip
     told = ""
     for way in ways:
-        whole = {"name": "Canary", "host": "localhost", "port": target.port, "username": "ada",
-                 "database": "postgres", "password": CANARY} | way  # fmt: skip
+        whole = target.connection("Canary") | way
         told += str(await ada.send(TEST, input=whole))
         kept = {"savePassword": True, "idempotencyKey": f"way {len(told)}"}
         saved = await ada.ask(SAVE, input=whole | kept)

@@ -14,7 +14,7 @@ from graphql.language import Visitor
 from db.services import Services
 from graph.transport import graphiql
 from tests.fixtures.clients import Client
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.targets import Target
 from tests.graph.tasks.test_tasks import followed
 
 EXAMPLES = Path(graphiql.__file__).parent / "source" / "examples"
@@ -98,14 +98,7 @@ async def test_tasks_tab_works_in_order(ada: Client, services: Services) -> None
 @pytest.fixture
 async def shop(ada: Client, target: Target) -> AsyncIterator[dict[str, Any]]:
     """The input for a connection to a database with the table that the variables name."""
-    connection = {
-        "name": "Shop",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-    }
+    connection = target.connection("Shop")
     saved = await ada.ask(
         "mutation ($input: SaveConnectionInput!) {"
         " saveConnection(input: $input) { connection { id } } }",

@@ -1,10 +1,8 @@
 """Records what clients of three replicas see while faults happen."""
 
 import asyncio
-import base64
 import contextlib
 import random
-import secrets
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -18,7 +16,8 @@ import asyncpg
 from tests.fixtures.failover import FailoverPair
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.network import Link
-from tests.fixtures.targets import CANARY, Target, running_target
+from tests.fixtures.served import new_keys
+from tests.fixtures.targets import Target, running_target
 from tests.survival.history.caller import OUTAGE_S, Caller
 from tests.survival.history.faults import Fault, Group, Kind, plan_faults
 from tests.survival.history.scripts import TABLE, TargetLists
@@ -135,15 +134,7 @@ async def _workers(
 
 
 async def _save_connection(caller: Caller, target: Target) -> str:
-    destination = {
-        "name": "Target",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-        "savePassword": True,
-    }
+    destination = target.connection(savePassword=True)
     saved = await caller.ask_until_done(SAVE, input=destination)
     await caller.close()
     return str(saved["saveConnection"]["connection"]["id"])
@@ -182,8 +173,7 @@ async def _group(folder: Path) -> AsyncIterator[Group]:
 def _environment() -> dict[str, str]:
     return {
         "HOWDAH_ENV": "development",
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        **new_keys(),
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
         "HOWDAH_TARGETS": "private",
     }

@@ -1,10 +1,8 @@
 """Many users while replicas are killed and restarted; then tables and processes are compared."""
 
 import asyncio
-import base64
 import contextlib
 import random
-import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +14,8 @@ import asyncpg
 from graph.kit.ids import parse_id
 from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.identity import PASSWORD
-from tests.fixtures.targets import CANARY, Target, free_port
+from tests.fixtures.served import new_keys
+from tests.fixtures.targets import Target, free_port
 from tests.survival.soak.actor import HOT_ROWS, Actor, Holders, until
 from tests.survival.soak.client import Client, Figures
 from tests.survival.soak.gauges import Gauges, Sample
@@ -112,8 +111,7 @@ def _environment(database_url: str) -> dict[str, str]:
     return {
         "HOWDAH_ENV": "development",
         "HOWDAH_DATABASE_URL": database_url,
-        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-        "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        **new_keys(),
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
         "HOWDAH_TARGETS": "private",
     }
@@ -123,15 +121,7 @@ def _environment(database_url: str) -> dict[str, str]:
 async def _clients(
     plan: Plan, replicas: Replicas, target: Target, dice: random.Random, figures: Figures
 ) -> AsyncIterator[list[Account]]:
-    destination = {
-        "name": "Target",
-        "host": "localhost",
-        "port": target.port,
-        "database": "postgres",
-        "username": "ada",
-        "password": CANARY,
-        "savePassword": True,
-    }
+    destination = target.connection(savePassword=True)
     dead_port = free_port()
     async with contextlib.AsyncExitStack() as stack:
         accounts = []

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 
+import msgspec
+
 from db.errors import TooLarge
 from db.workbench.catalogue.definitions import (
     constraints,
@@ -16,8 +18,10 @@ from db.workbench.catalogue.definitions import (
     types,
 )
 from db.workbench.catalogue.fetching import Fetch
+from db.workbench.catalogue.objects import Oid
 
 MAX_DEFINITION_BYTES = 8 * 1024 * 1024
+_SELECTED = list[tuple[Oid, str | None, int]]
 
 
 class DefinedKind(StrEnum):
@@ -99,14 +103,15 @@ async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> M
     """
     await fetch(_SETTINGS, [])
     texts: dict[int, list[str]] = {}
-    for oid, text, total in await fetch(_statement(kind), [list(oids), MAX_DEFINITION_BYTES]):
+    found = await fetch(_statement(kind), [list(oids), MAX_DEFINITION_BYTES])
+    for oid, text, total in msgspec.convert(found, _SELECTED):
         if total > MAX_DEFINITION_BYTES:
             raise TooLarge(
                 f"The definitions have more than {MAX_DEFINITION_BYTES:,} bytes together.",
                 hint="Request the definitions of fewer objects at once.",
             )
         texts.setdefault(oid, []).append(f"{text};\n")
-    return {oid: "".join(found) for oid, found in texts.items()}
+    return {oid: "".join(parts) for oid, parts in texts.items()}
 
 
 @cache

@@ -13,7 +13,7 @@ from db.workbench.catalogue.objects.constraints import (
 from db.workbench.catalogue.objects.extensions import ExtensionRow
 from db.workbench.catalogue.objects.functions import FunctionKind, FunctionRow, FunctionVolatility
 from db.workbench.catalogue.objects.indexes import IndexRow
-from db.workbench.catalogue.objects.kinds import CatalogueRow, ObjectKind
+from db.workbench.catalogue.objects.kinds import CatalogueRow, ObjectFact, ObjectKind, Oid
 from db.workbench.catalogue.objects.privileges import DatabasePrivilege
 from db.workbench.catalogue.objects.rules import (
     PolicyCommand,
@@ -43,7 +43,9 @@ __all__ = [
     "FunctionRow",
     "FunctionVolatility",
     "IndexRow",
+    "ObjectFact",
     "ObjectKind",
+    "Oid",
     "PolicyCommand",
     "PolicyRow",
     "SchemaRow",

@@ -1,8 +1,10 @@
 """Columns of tables, and attributes of composite types."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from db.workbench.catalogue.objects.kinds import ObjectKind, in_keys
 
@@ -29,17 +31,15 @@ class ColumnRow(NamedTuple):
     name: str
     schema_name: str
     table_name: str
-    position: int
+    position: Annotated[int, msgspec.Meta(ge=1, le=2**15)]
     type: str
     nullable: bool
     expression: str | None
     is_primary_key: bool
     references: str | None
     comment: str | None
-    identity: str | None
-    """A value of `ColumnIdentity`."""
-    generated: str | None
-    """A value of `ColumnGeneration`."""
+    identity: ColumnIdentity | None
+    generated: ColumnGeneration | None
     collation: str | None
 
     @property

@@ -29,14 +29,12 @@ class ForeignKeyAction(StrEnum):
 
 
 class ConstraintRow(NamedTuple):
-    """`kind` is a value of `ConstraintKind`, an action one of `ForeignKeyAction`."""
-
     id: UUID
     connection_id: UUID
     name: str
     schema_name: str
     table_name: str
-    kind: str
+    kind: ConstraintKind
     columns: list[str]
     clause: str
     is_deferrable: bool
@@ -46,8 +44,8 @@ class ConstraintRow(NamedTuple):
     referenced_schema: str | None
     referenced_name: str | None
     referenced_columns: list[str] | None
-    on_update: str | None
-    on_delete: str | None
+    on_update: ForeignKeyAction | None
+    on_delete: ForeignKeyAction | None
 
     @property
     def key(self) -> tuple[str, ...]:

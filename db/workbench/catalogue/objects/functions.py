@@ -32,11 +32,11 @@ class FunctionRow(NamedTuple):
     name: str
     schema_name: str
     signature: str
-    kind: str
+    kind: FunctionKind
     arguments: str
     result: str | None
     language: str
-    volatility: str
+    volatility: FunctionVolatility
     is_strict: bool
     is_security_definer: bool
     owner: str

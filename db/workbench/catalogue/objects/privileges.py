@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from db.workbench.catalogue.objects.kinds import ObjectFact
+
 
 class DatabasePrivilege(StrEnum):
     CREATE = "CREATE"
@@ -21,13 +23,14 @@ _NEWER = {"MAINTAIN": 170000}
 """Privileges that older servers do not know, with the first version that does."""
 
 
-def _privileges(catalogue: str, function: str, *names: str) -> str:
+def _privileges(catalogue: str, function: str, *names: str) -> ObjectFact[list[DatabasePrivilege]]:
     found = ", ".join(
         f"CASE WHEN {_condition(name)}{function}(oid, '{name}') THEN '{name}' END" for name in names
     )
-    return (
+    return ObjectFact(
         f"SELECT oid::bigint, array_remove(ARRAY[{found}], NULL) FROM {catalogue} "  # noqa: S608 - constants
-        "WHERE oid = ANY($1::bigint[]::oid[])"
+        "WHERE oid = ANY($1::bigint[]::oid[])",
+        list[DatabasePrivilege],
     )
 
 

@@ -45,11 +45,11 @@ class TriggerRow(NamedTuple):
     name: str
     schema_name: str
     table_name: str
-    timing: str
-    events: list[str]
+    timing: TriggerTiming
+    events: list[TriggerEvent]
     columns: list[str]
     is_for_each_row: bool
-    firing: str
+    firing: TriggerFiring
     function_schema: str
     function_name: str
     comment: str | None
@@ -65,7 +65,7 @@ class PolicyRow(NamedTuple):
     name: str
     schema_name: str
     table_name: str
-    command: str
+    command: PolicyCommand
     is_permissive: bool
     roles: list[str]
     using: str | None

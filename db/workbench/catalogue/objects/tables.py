@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from db.kit.base import sql_list
-from db.workbench.catalogue.objects.kinds import ObjectKind, in_keys
+from db.workbench.catalogue.objects.kinds import ObjectFact, ObjectKind, in_keys
 
 
 class TableKind(StrEnum):
@@ -19,13 +19,11 @@ class TableKind(StrEnum):
 
 
 class TableRow(NamedTuple):
-    """`kind` is a value of `TableKind`."""
-
     id: UUID
     connection_id: UUID
     name: str
     schema_name: str
-    kind: str
+    kind: TableKind
     comment: str | None
     row_estimate: int | None
 
@@ -73,7 +71,8 @@ PARTITIONS = ObjectKind(
     "c.relispartition AND i.inhparent = ANY($1::bigint[]::oid[])",
     _NAMED,
 )
-DETAILS = """
+DETAILS: ObjectFact[TableDetails] = ObjectFact(
+    """
 SELECT c.oid::bigint, pg_get_userbyid(c.relowner)::text, c.relrowsecurity,
        CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END,
        CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END,
@@ -83,13 +82,21 @@ LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND c.relispartition
 LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent
 LEFT JOIN pg_namespace AS n ON n.oid = parent.relnamespace
 WHERE c.oid = ANY($1::bigint[]::oid[])
-"""
-QUERIES = """
+""",
+    TableDetails,
+)
+QUERIES: ObjectFact[str | None] = ObjectFact(
+    """
 SELECT oid::bigint, pg_get_viewdef(oid, true) FROM pg_class
 WHERE oid = ANY($1::bigint[]::oid[]) AND relkind IN ('v', 'm')
-"""
-SIZES = """
+""",
+    str | None,
+)
+SIZES: ObjectFact[int | None] = ObjectFact(
+    """
 SELECT oid::bigint, pg_total_relation_size(oid) FROM pg_class
 WHERE oid = ANY($1::bigint[]::oid[]) AND relkind NOT IN ('v', 'f')
-"""
+""",
+    int | None,
+)
 """Of tables with their indexes and TOAST tables, and of indexes. A locked one is waited for."""

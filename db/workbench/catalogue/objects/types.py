@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from db.workbench.catalogue.objects.kinds import ObjectKind, in_keys
+from db.workbench.catalogue.objects.kinds import ObjectKind, Oid, in_keys
 
 
 class DatabaseTypeKind(StrEnum):
@@ -26,10 +26,10 @@ class TypeRow(NamedTuple):
     connection_id: UUID
     name: str
     schema_name: str
-    kind: str
+    kind: DatabaseTypeKind
     comment: str | None
     owner: str
-    relation_oid: int
+    relation_oid: Oid
     labels: list[str] | None
     base_type: str | None
     nullable: bool

@@ -1,10 +1,8 @@
 import asyncio
-import base64
 import contextlib
 import json
 import os
 import re
-import secrets
 import shlex
 import signal
 import socket
@@ -21,13 +19,12 @@ import websockets
 
 from tests.fixtures.graphiql import needs_graphiql
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.served import exchange, printed_link, served
+from tests.fixtures.served import exchange, new_keys, printed_link, served
 from tests.graph.commands.test_cli import ROOT, howdah
 
 KEYS = {
     "HOWDAH_ALLOW_ROOT": "true",  # tests may run in a container
-    "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
-    "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+    **new_keys(),
 }
 
 

@@ -29,15 +29,7 @@ FOLLOW = "subscription Follow { taskChanged { kind task { title } } }"
 async def save_connection(server: Served, target: Target) -> str:
     saved = await server.ask(
         SAVE,
-        input={
-            "name": "Orders",
-            "host": "localhost",
-            "port": target.port,
-            "database": "postgres",
-            "username": "ada",
-            "password": CANARY,
-            "savePassword": True,
-        },
+        input=target.connection(name="Orders", savePassword=True),
     )
     return str(saved["saveConnection"]["connection"]["id"])
 
