@@ -8,6 +8,7 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Unauthenticated
+from db.postgres.standbys import reads_of
 from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
@@ -48,6 +49,8 @@ _HEADS = {
 }
 """The headers of an answer without others, for its request ID and length."""
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
+SEEN = b"howdah-seen"
+"""The position that the client has seen; of the response, with its answer."""
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
@@ -85,6 +88,7 @@ class _Exchange:
         "_receive",
         "_request_id",
         "_scope",
+        "_seen",
         "_send",
         "started",
     )
@@ -100,6 +104,7 @@ class _Exchange:
         self._request_id = begin_request(headers)
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
+        self._seen: bytes | None = None
         self.started = False
 
     async def serve(self) -> None:
@@ -122,6 +127,8 @@ class _Exchange:
             invalid_token = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
+        if (standbys := self._gateway.services.standbys) is not None:
+            context.reads = reads_of(standbys, self._headers.get(SEEN))
         try:
             prepared = await self._gateway.operations.prepare(request, context)
             if invalid_token is not None and not prepared.ignores_token:
@@ -224,6 +231,8 @@ class _Exchange:
                 raise _not_acceptable()
             case kind:
                 answer = await operations.run(prepared, request.variables, context)
+                if context.reads is not None:
+                    self._seen = (await context.reads.position()).encode()
                 if not self._write_whole(answer):
                     await self._reply(answer, compressible=kind is OperationType.QUERY)
 
@@ -260,6 +269,8 @@ class _Exchange:
         ):
             return False
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
+        if self._seen is not None:
+            head = b"%b: %b\r\n%b" % (SEEN, self._seen, head)
         self.started = bool(respond(200, head, payload))
         return self.started
 
@@ -309,6 +320,8 @@ class _Exchange:
         self.started = True
         if self._scope["method"] != "POST":
             headers = (*headers, _ACCEPT_QUERY)
+        if self._seen is not None:
+            headers = (*headers, (SEEN, self._seen))
         await self._send(
             {
                 "type": "http.response.start",
