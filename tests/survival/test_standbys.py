@@ -1,12 +1,18 @@
 """No client sees less than it has seen, wherever its queries are read."""
 
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
 import pytest
 
+from db.concurrency.waiting import cancel_all
 from db.postgres.standbys import standbys as standbys_module
 from db.postgres.standbys.figures import Reason
-from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.replicas import OpenReplica
-from tests.fixtures.standby_readers import Reader, standbys_of, wait_for_lives
+from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.replicas import OpenReplica, Socket
+from tests.fixtures.standby_readers import SEEN, TITLES, Reader, standbys_of, wait_for_lives
 from tests.fixtures.standbys import StandbyGroup
 
 
@@ -106,3 +112,80 @@ async def test_standby_without_the_newest_migration_is_passed_over(
             while passed_over[Reason.BEHIND] < 2:
                 later.seen = old
                 assert not await later.is_served_by_standby()
+
+
+FOLLOW = "subscription { taskChanged { kind task { title } } }"
+
+
+async def follow_over_websocket(reader: Reader) -> AsyncGenerator[dict[str, Any]]:
+    payload = {"Authorization": f"Bearer {reader.token}", SEEN: ""}
+    async with Socket.opened(reader.replica.address, payload) as socket:
+        await socket.subscribe(FOLLOW)
+        while True:
+            yield (await socket.hear())["payload"]
+
+
+async def follow_over_sse(reader: Reader) -> AsyncGenerator[dict[str, Any]]:
+    headers = {
+        "Authorization": f"Bearer {reader.token}",
+        "Accept": "text/event-stream",
+        SEEN: "",
+    }
+    body = {"query": FOLLOW, "extensions": {"cost": True}}
+    url = "/graphql"
+    async with reader.replica.http.stream("POST", url, json=body, headers=headers) as response:
+        assert SEEN not in response.headers
+        async for line in response.aiter_lines():
+            if line.startswith("data: {"):
+                yield json.loads(line.removeprefix("data: "))
+
+
+@pytest.mark.parametrize("follow", [follow_over_websocket, follow_over_sse])
+async def test_client_that_reads_again_after_an_event_sees_its_change(
+    reader: Reader,
+    standby_group: StandbyGroup,
+    follow: Callable[[Reader], AsyncGenerator[dict[str, Any]]],
+) -> None:
+    await reader.create("first")
+    await reader.wait_for_standby()
+    writer = reader.at(reader.replica)
+    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def listen() -> None:
+        async for event in follow(reader):
+            await events.put(event)
+
+    listening = asyncio.create_task(listen())
+    try:
+        async with patience():
+            while events.empty():  # it may not have subscribed yet
+                await writer.create("an event")
+                await asyncio.sleep(0.05)
+        async with standby_group.paused(), patience():
+            await writer.create("second")
+            while True:
+                event = await events.get()
+                if event["data"]["taskChanged"]["task"]["title"] == "second":
+                    break
+            reader.seen = event["extensions"]["seen"]
+            assert "second" in await reader.titles()
+    finally:
+        await cancel_all([listening])
+
+
+async def test_query_over_a_socket_has_a_position(reader: Reader) -> None:
+    await reader.create("first")
+    payload = {"headers": {"Authorization": f"Bearer {reader.token}"}, SEEN: ""}
+    async with Socket.opened(reader.replica.address, payload) as socket:
+        await socket.subscribe(TITLES)
+        extensions = (await socket.hear())["payload"]["extensions"]
+    reader.seen, earlier = extensions["seen"], reader.position
+    assert reader.position >= earlier
+    assert await reader.titles() == {"first"}
+
+
+async def test_results_have_no_position_unless_the_client_keeps_one(reader: Reader) -> None:
+    payload = {"Authorization": f"Bearer {reader.token}"}
+    async with Socket.opened(reader.replica.address, payload) as socket:
+        await socket.subscribe(TITLES)
+        assert "extensions" not in (await socket.hear())["payload"]

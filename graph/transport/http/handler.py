@@ -8,7 +8,7 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Unauthenticated
-from db.postgres.standbys import reads_of
+from db.postgres.standbys import OperationReads, reads_of
 from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
@@ -127,8 +127,7 @@ class _Exchange:
             invalid_token = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
-        if (standbys := self._gateway.services.standbys) is not None:
-            context.reads = reads_of(standbys, self._headers.get(SEEN))
+        context.reads = self._reads()
         try:
             prepared = await self._gateway.operations.prepare(request, context)
             if invalid_token is not None and not prepared.ignores_token:
@@ -177,6 +176,7 @@ class _Exchange:
                 stream = streams.find(token or "", viewer)
                 request = await self._read()
                 context = self._gateway.context(viewer, self._request_id, self._scope)
+                context.reads = self._reads()
                 stream.start(request, context, self._gateway)
                 await self._send_text(202)
             case "DELETE":
@@ -212,6 +212,10 @@ class _Exchange:
                 return from_query_string(self._scope)
             case method:
                 raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
+
+    def _reads(self) -> OperationReads | None:
+        standbys = self._gateway.services.standbys
+        return None if standbys is None else reads_of(standbys, self._headers.get(SEEN))
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
