@@ -175,7 +175,7 @@ async def test_client_that_reads_again_after_an_event_sees_its_change(
 
 async def test_query_over_a_socket_has_a_position(reader: Reader) -> None:
     await reader.create("first")
-    payload = {"headers": {"Authorization": f"Bearer {reader.token}"}, SEEN: ""}
+    payload: Any = {"headers": {"Authorization": f"Bearer {reader.token}"}, SEEN: ""}
     async with Socket.opened(reader.replica.address, payload) as socket:
         await socket.subscribe(TITLES)
         extensions = (await socket.hear())["payload"]["extensions"]

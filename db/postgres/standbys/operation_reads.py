@@ -6,7 +6,7 @@ from typing import Any, Self
 import asyncpg
 
 from db.concurrency.fair_slots import Share
-from db.errors import Overloaded, TimedOut, Unavailable
+from db.errors import Overloaded, Unavailable
 from db.postgres.engine import ReadSession, SingleReads
 from db.postgres.monitoring.figures import StatementCount
 from db.postgres.standbys.figures import Fallback
@@ -112,8 +112,7 @@ class RoutedReads(ReadSession):
 
 def _fallback_of(error: Exception) -> Fallback:
     match error:
-        # A recovery conflict, which may also end the connection
-        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError() | TimedOut():
+        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError():
             return Fallback.CONFLICT
         case Overloaded():
             return Fallback.BUSY
