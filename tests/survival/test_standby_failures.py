@@ -1,7 +1,6 @@
 """Standbys that freeze, restart, cancel reads or are promoted: clients see no error."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -24,8 +23,6 @@ HANG_ON_STANDBY = compile_statement(
 )
 SLEEPING = """SELECT count(*) FROM pg_stat_activity
     WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'"""
-LAX_S = 40.0
-"""Longer than a slow machine takes, and shorter than any timeout of a statement."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +58,7 @@ async def read_at(reader: Reader, group: StandbyGroup) -> asyncio.Task[str]:
     return reading
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_read_on_a_frozen_standby_is_repeated_on_the_primary(
     reader: Reader, standby_group: StandbyGroup
 ) -> None:
@@ -68,10 +66,8 @@ async def test_read_on_a_frozen_standby_is_repeated_on_the_primary(
     reading = await read_at(reader, standby_group)
     standby_group.standbys[0].freeze()
     try:
-        began = time.monotonic()
         assert await reading == "primary"
-        assert time.monotonic() - began < LAX_S
-        assert fallbacks[Fallback.LOST] == 1
+        assert fallbacks[Fallback.LOST] == 1  # not by the timeout of the statement
         assert await reader.titles() == {"first"}
     finally:
         standby_group.standbys[0].thaw()

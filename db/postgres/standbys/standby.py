@@ -117,6 +117,10 @@ class Standby:
         self._is_reported = False
         self._task = asyncio.create_task(self._watch(), name=f"standby {number}")
 
+    @property
+    def fault(self) -> str:
+        return "it is too far behind" if self.life else _WORDS[self.reason]
+
     async def close(self) -> None:
         await cancel_all([self._task])
         self._lose()

@@ -92,9 +92,19 @@ class Standbys:
         lag_s = now - missing[0] if missing else 0.0
         return max(self._samples[-1][1] - life.replayed, 0), lag_s
 
+    def is_usable(self, standby: Standby) -> bool:
+        """Whether a client that has seen nothing lately may read there, as far as is known."""
+        life = standby.life
+        return life is not None and (not self._samples or life.replayed >= self._samples[0][1])
+
     @property
-    def lost(self) -> list[Standby]:
-        return [standby for standby in self.standbys if standby.life is None]
+    def faults(self) -> list[str]:
+        """Why standbys are not read. Names no host."""
+        return [
+            f"Standby {standby.number} is not read: {standby.fault}."
+            for standby in self.standbys
+            if not self.is_usable(standby)
+        ]
 
     def _life(self, standby: Standby, needed: int) -> StandbyLife | None:
         life = standby.life
