@@ -88,6 +88,10 @@ async def _open_embedded(
     )
 
 
+def split_urls(urls: str) -> list[str]:
+    return _BETWEEN_URLS.split(urls.strip())
+
+
 def standby_urls(settings: Settings) -> list[DatabaseUrl]:
     """The URLs of HOWDAH_READ_DATABASE_URLS.
 
@@ -97,7 +101,7 @@ def standby_urls(settings: Settings) -> list[DatabaseUrl]:
     if settings.read_database_urls is None:
         return []
     try:
-        urls = [parse_url(url) for url in _BETWEEN_URLS.split(settings.read_database_urls.strip())]
+        urls = [parse_url(url) for url in split_urls(settings.read_database_urls)]
     except BadInput as error:
         raise BadInput(f"HOWDAH_READ_DATABASE_URLS: {error.message}", hint=error.hint) from None
     if any(url.pooled for url in urls):

@@ -3,18 +3,25 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from db.concurrency.waiting import cancel_all
+from db.errors import BadInput
+from db.own_database import standby_urls
 from db.postgres.standbys import standbys as standbys_module
 from db.postgres.standbys.figures import Reason
+from db.settings import Settings
 from graph.server.metrics.catalogue import METRICS
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.replicas import OpenReplica, Socket
 from tests.fixtures.standby_readers import SEEN, TITLES, Reader, standbys_of, wait_for_lives
 from tests.fixtures.standbys import StandbyGroup
+from tests.fixtures.targets import free_port
+from tests.graph.commands.test_cli import howdah
 
 
 async def test_query_reads_on_a_standby_that_has_what_its_client_has_seen(reader: Reader) -> None:
@@ -215,3 +222,55 @@ async def test_metrics_and_readiness_tell_of_a_standby_that_is_behind(
     assert float(samples['howdah_standby_lag_bytes{standby="2"}']) > 0
     assert float(samples['howdah_standby_queries_total{server="standby"}']) > 0
     assert float(samples['howdah_standby_passed_over_total{reason="behind"}']) > 0
+
+
+async def test_doctor_examines_each_standby(
+    standby_group: StandbyGroup, committed_url: str, tmp_path: Path
+) -> None:
+    first, second = standby_group.standbys
+    primary = standby_group.primary.url
+    nobody = f"postgresql://ann:hunter2@127.0.0.1:{free_port()}/howdah"
+    urls = f"{first.url},{second.url} {committed_url}, {primary} {nobody}"
+    environment = {"HOWDAH_DATABASE_URL": primary, "HOWDAH_ENV": "development"}
+    await second.administer("ALTER SYSTEM SET hot_standby_feedback = off")
+    await second.administer("SELECT pg_reload_conf()")
+    async with standby_group.paused(first):
+        connection = await asyncpg.connect(primary)
+        await connection.execute("CREATE TABLE made_while_paused ()")
+        await connection.close()
+        ended = await howdah(
+            *("doctor", "--data-dir", str(tmp_path)),
+            **environment,
+            HOWDAH_READ_DATABASE_URLS=urls,
+        )
+    lines = [line.split(maxsplit=2) for line in ended.output.splitlines() if " standbys " in line]
+    assert [state for state, _, _ in lines] == ["attention", "ok", *["attention"] * 3]
+    said = [message for _, _, message in lines]
+    assert "bytes behind" in said[0]
+    assert "another system identifier" in said[2]
+    assert "accepts changes" in said[3]
+    assert "No PostgreSQL server responds" in said[4]
+    assert "hunter2" not in ended.output + ended.errors
+
+
+@pytest.mark.parametrize(
+    ("urls", "words"),
+    [
+        ("postgresql://ann:hunter2@db1/x, mysql://ann@db2/x", "HOWDAH_READ_DATABASE_URLS"),
+        ("postgresql://ann:hunter2@db1:6432/x", "leads through a pooler"),
+    ],
+)
+def test_faulty_urls_of_standbys_are_named_without_secrets(urls: str, words: str) -> None:
+    settings = Settings(database_url="postgresql://db/x", read_database_urls=urls)
+    with pytest.raises(BadInput) as caught:
+        standby_urls(settings)
+    assert words in caught.value.message
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+def test_urls_of_standbys_are_separated_by_commas_or_spaces() -> None:
+    """A comma within a URL separates its hosts."""
+    urls = "postgresql://a,b:5433/x , postgres://c/x\npostgresql://d/x"
+    settings = Settings(database_url="postgresql://db/x", read_database_urls=urls)
+    found = [[host for host, _ in url.hosts] for url in standby_urls(settings)]
+    assert found == [["a", "b"], ["c"], ["d"]]
