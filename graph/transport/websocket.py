@@ -22,6 +22,7 @@ from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
+from graph.transport.seen import SEEN
 from graph.transport.socket_limit import Place
 
 PROTOCOL = "graphql-transport-ws"
@@ -30,7 +31,7 @@ CLOSE_WAIT_S = 2.0
 ANONYMOUS_LIFE_S = 60.0
 """Without a viewer, a socket can only read `health` and sign in."""
 MAX_OPERATIONS = 100
-SEEN = "howdah-seen"
+_SEEN = SEEN.decode()
 """In the payload of `connection_init`: the results have `extensions.seen`. They are read on the
 primary: what a subscription waits for is in no standby yet."""
 
@@ -143,7 +144,7 @@ class _Socket:
         except TimeoutError:
             raise _Closed(4408, "Connection initialisation timeout") from None
         self._authorization = _authorization(message.payload or {})
-        self._keeps_position = any(name.lower() == SEEN for name in message.payload or {})
+        self._keeps_position = any(name.lower() == _SEEN for name in message.payload or {})
         try:
             self._viewer = await self._gateway.viewer(self._authorization)
         except (Unauthenticated, Forbidden) as error:
@@ -290,7 +291,7 @@ def _authorization(payload: dict[str, Any]) -> str | None:
     clients send them before the user signs in.
     """
     names = _present(payload)
-    names.pop(SEEN, None)
+    names.pop(_SEEN, None)
     if isinstance(headers := names.get("headers"), dict):  # as Hasura's clients
         del names["headers"]
         names = _present(headers) | names

@@ -274,3 +274,29 @@ def test_urls_of_standbys_are_separated_by_commas_or_spaces() -> None:
     settings = Settings(database_url="postgresql://db/x", read_database_urls=urls)
     found = [[host for host, _ in url.hosts] for url in standby_urls(settings)]
     assert found == [["a", "b"], ["c"], ["d"]]
+
+
+CREATE_BUCKET = """mutation {
+  createBucket(input: {name: "uploads"}) { bucket { id } } }"""
+CREATE_FILE = """mutation($bucket: ID!) {
+  createFile(input: {bucketId: $bucket, location: "one", size: "5"}) {
+    uploadUrl file { id } } }"""
+UPLOADED = """query($id: ID!) { file(id: $id) { status } }"""
+
+
+async def test_client_sees_its_upload(
+    reader: Reader, standby_group: StandbyGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standbys_module, "MAX_LAG_S", PATIENCE_S)
+    bucket = (await reader.ask(CREATE_BUCKET))["createBucket"]["bucket"]["id"]
+    made = (await reader.ask(CREATE_FILE, bucket=bucket))["createFile"]
+    await reader.wait_for_standby()
+    async with standby_group.paused():
+        http = reader.replica.http
+        headers = {SEEN: reader.seen or ""}
+        answer = await http.put(made["uploadUrl"], content=b"12345", headers=headers)
+        assert answer.is_success
+        reader.seen = answer.headers[SEEN]
+        found = await reader.ask(UPLOADED, id=made["file"]["id"])
+        assert found["file"]["status"] == "STORED"
+        assert SEEN not in (await http.get("/healthz")).headers

@@ -28,6 +28,7 @@ from graph.transport.http.reserved_streams import ReservedStream, ReservedStream
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.request_ids import begin_request
+from graph.transport.seen import SEEN
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -49,8 +50,6 @@ _HEADS = {
 }
 """The headers of an answer without others, for its request ID and length."""
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
-SEEN = b"howdah-seen"
-"""The position that the client has seen; of the response, with its answer."""
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
