@@ -118,7 +118,7 @@ def large_snapshot() -> CatalogueSnapshot:
             "r",
             None,
             tuple(
-                SnapshotColumn(f"{WORDS[at]}_{WORDS[(number + at) % 10]}", "bigint", False, None)
+                SnapshotColumn(f"{WORDS[at]}_{WORDS[(number + at) % 10]}", "bigint", None)
                 for at in range(COLUMNS)
             ),
         )

@@ -221,7 +221,7 @@ async def _background_work(services: Services) -> AsyncIterator[None]:
     in_charge = services.runner.heartbeat.is_oldest
     async with (
         sweep_in_background(sweeps_of(services), services.sweeps, is_in_charge=in_charge),
-        services.kept.counting(services.database, KEPT),
+        services.kept.counting(services.database, KEPT, is_in_charge=in_charge),
     ):
         yield
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterator
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 Errors: TypeAlias = tuple[type[Exception], ...]
 
 
@@ -105,6 +106,52 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class SharedTasks(Generic[K, T]):
+    """Callers that need the same work at the same time share one task.
+
+    The task goes on if a caller is cancelled.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shared: dict[K, asyncio.Task[T]] = {}
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    @property
+    def keys(self) -> list[K]:
+        """The work that new callers would share."""
+        return list(self._shared)
+
+    async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Returns the result of the work, or raises its error, which other callers get too."""
+        task = self._shared.get(key)
+        if task is None:
+            task = asyncio.create_task(work(), name=self._name)
+            self._shared[key] = task
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._end(key, done))
+        return await asyncio.shield(task)
+
+    def forget(self, key: K) -> None:
+        """The next caller starts the work again. Those that wait get the result."""
+        self._shared.pop(key, None)
+
+    def is_current(self, key: K) -> bool:
+        """Whether the task that calls this was not forgotten."""
+        return self._shared.get(key) is asyncio.current_task()
+
+    async def close(self) -> None:
+        """Cancels the work."""
+        await cancel_all(self._tasks)
+
+    def _end(self, key: K, task: "asyncio.Task[T]") -> None:
+        self._tasks.discard(task)
+        if self._shared.get(key) is task:
+            del self._shared[key]
+        if not task.cancelled():
+            task.exception()  # else asyncio logs it when all callers were cancelled
 
 
 class ShieldedTasks:

@@ -9,7 +9,8 @@ import msgspec
 
 from db.row_scans.conditions import text_of
 from db.row_scans.line_decoder import LineDecoder
-from db.row_scans.sort_keys import FLOATS, INTEGERS, NUMERIC, key_maker
+from db.row_scans.sort_keys import INTEGERS, key_maker
+from db.row_scans.type_oids import FLOATS, NUMERIC
 
 MAX_COUNTED = 50_000
 """Distinct values that are counted exactly. Beyond it their number is estimated, and the counts of

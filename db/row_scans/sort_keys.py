@@ -12,12 +12,27 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, TypeAlias
 
-BOOL, INT8, INT2, INT4, OID, XID8 = 16, 20, 21, 23, 26, 5069
-FLOAT4, FLOAT8, NUMERIC = 700, 701, 1700
-BPCHAR, UUID = 1042, 2950
-DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ = 1082, 1083, 1114, 1184, 1186, 1266
+from db.row_scans.type_oids import (
+    BOOL,
+    BPCHAR,
+    DATE,
+    FLOAT4,
+    FLOAT8,
+    INT2,
+    INT4,
+    INT8,
+    INTERVAL,
+    NUMERIC,
+    OID,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    TIMETZ,
+    UUID,
+    XID8,
+)
+
 INTEGERS = {INT8, INT2, INT4, OID, XID8}
-FLOATS = {FLOAT4, FLOAT8}
 
 READABLE, UNREADABLE = b"\x01", b"\x02"
 END = b"\x00"

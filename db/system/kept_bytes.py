@@ -1,4 +1,4 @@
-"""How many bytes all users keep, counted now and then."""
+"""How many bytes all users keep, counted now and then by one process of all replicas."""
 
 import asyncio
 import contextlib
@@ -23,28 +23,44 @@ class KeptBytes:
 
     def __init__(self) -> None:
         self.by_kind: dict[str, int] = {}
+        """Empty where another process counts; 0 where one has taken over."""
 
     async def count(self, database: Database, counts: Mapping[str, Count]) -> None:
         async with database.read() as session:
-            for kind, count in counts.items():
-                self.by_kind[kind] = await count(session)
+            self.by_kind = {kind: await count(session) for kind, count in counts.items()}
 
     @contextlib.asynccontextmanager
     async def counting(
-        self, database: Database, counts: Mapping[str, Count]
+        self,
+        database: Database,
+        counts: Mapping[str, Count],
+        *,
+        is_in_charge: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[None]:
-        """Counts periodically until the block ends."""
-        task = asyncio.create_task(self._repeat(database, counts), name="kept bytes")
+        """Counts periodically until the block ends.
+
+        A count reads all runs, so only the process that `is_in_charge` counts, as with sweeps.
+        """
+        work = self._repeat(database, counts, is_in_charge)
+        task = asyncio.create_task(work, name="kept bytes")
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _repeat(self, database: Database, counts: Mapping[str, Count]) -> None:
+    async def _repeat(
+        self,
+        database: Database,
+        counts: Mapping[str, Count],
+        is_in_charge: Callable[[], Awaitable[bool]],
+    ) -> None:
         retry_log = RetryLog(log, "count the bytes that users keep")
         await asyncio.sleep(random.uniform(0.5, 1.0) * FIRST_WITHIN_S)  # noqa: S311 - jitter between replicas
         while True:
             with retry_log.attempt():
-                await self.count(database, counts)
+                if await is_in_charge():
+                    await self.count(database, counts)
+                else:  # the metric is the maximum of all processes
+                    self.by_kind = dict.fromkeys(self.by_kind, 0)
             await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.0))  # noqa: S311

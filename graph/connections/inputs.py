@@ -190,24 +190,24 @@ class DeletePreferenceInput:
     key: str = attribute("Key of the preference to delete.")
 
 
-@strawberry.type(description="Result of `refreshCatalogue`.")
+@strawberry.type(description="Payload of `refreshCatalogue`.")
 class RefreshCataloguePayload:
     connection: ConnectionRow = attribute(
         "The connection. What is selected of its catalogue is read anew.", type=DatabaseConnection
     )
 
 
-@strawberry.type(description="Result of `saveConnection`.")
+@strawberry.type(description="Payload of `saveConnection`.")
 class SaveConnectionPayload:
     connection: ConnectionRow = attribute("The saved connection.", type=DatabaseConnection)
 
 
-@strawberry.type(description="Result of `deleteConnection`.")
+@strawberry.type(description="Payload of `deleteConnection`.")
 class DeleteConnectionPayload:
     deleted_connection_id: strawberry.ID = attribute("ID of the deleted connection.")
 
 
-@strawberry.type(description="Result of `connect`.")
+@strawberry.type(description="Payload of `connect`.")
 class ConnectPayload:
     connection: ConnectionRow = attribute("The opened connection.", type=DatabaseConnection)
     active_connection: ActivePool = attribute(
@@ -215,17 +215,17 @@ class ConnectPayload:
     )
 
 
-@strawberry.type(description="Result of `disconnect`.")
+@strawberry.type(description="Payload of `disconnect`.")
 class DisconnectPayload:
     connection: ConnectionRow = attribute("The closed connection.", type=DatabaseConnection)
 
 
-@strawberry.type(description="Result of `setPreference`.")
+@strawberry.type(description="Payload of `setPreference`.")
 class SetPreferencePayload:
     preference: PreferenceRow = attribute("The stored preference.", type=Preference)
 
 
-@strawberry.type(description="Result of `deletePreference`.")
+@strawberry.type(description="Payload of `deletePreference`.")
 class DeletePreferencePayload:
     deleted_preference_id: strawberry.ID = attribute("ID of the deleted preference.")
     deleted_preference_key: str = attribute("Key of the deleted preference.")

@@ -278,7 +278,7 @@ class ConnectionProblem:
 
 
 @strawberry.type(
-    description="Result of `testConnection`. A failed attempt is returned in `error`, not as a "
+    description="Payload of `testConnection`. A failed attempt is returned in `error`, not as a "
     "GraphQL error."
 )
 class TestConnectionPayload:

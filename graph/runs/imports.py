@@ -82,7 +82,7 @@ class ImportRowsInput:
     )
 
 
-@strawberry.type(description="Result of `importRows`.")
+@strawberry.type(description="Payload of `importRows`.")
 class ImportRowsPayload:
     run: RunRow = attribute(
         "The run that copies the rows; `rowsAffected` is their number.", type=QueryRun

@@ -116,7 +116,7 @@ class ExportQueryRunInput:
     )
 
 
-@strawberry.type(description="Result of `executeQuery`.")
+@strawberry.type(description="Payload of `executeQuery`.")
 class ExecuteQueryPayload:
     run: RunRow = attribute(
         "The run: started or queued, or as it was when it ended or `waitMs` elapsed.",
@@ -127,7 +127,7 @@ class ExecuteQueryPayload:
     )
 
 
-@strawberry.type(description="Result of `cancelQuery`.")
+@strawberry.type(description="Payload of `cancelQuery`.")
 class CancelQueryPayload:
     run: RunRow = attribute("The run, in its final state.", type=QueryRun)
     latency_ms: int = attribute(
@@ -140,11 +140,11 @@ class CancelQueryPayload:
     outcome: str = attribute("How the run ended.", type=CancelOutcome)
 
 
-@strawberry.type(description="Result of `deleteQueryRun`.")
+@strawberry.type(description="Payload of `deleteQueryRun`.")
 class DeleteQueryRunPayload:
     deleted_query_run_id: strawberry.ID = attribute("ID of the deleted query run.")
 
 
-@strawberry.type(description="Result of `exportQueryRun`.")
+@strawberry.type(description="Payload of `exportQueryRun`.")
 class ExportQueryRunPayload:
     file: FileRow = attribute("The new file, with status `STORED`.", type=File)

@@ -109,7 +109,7 @@ class Mutation:
         key = fields.pop("idempotency_key", None)
         saved_query_id = fields.pop("saved_query_id", None)
         parse_destination(fields, required=saved_query_id is None)
-        fields |= parse_call(saved_query_id, fields)
+        fields = parse_call(saved_query_id, fields)
         await apply_token_limits(context, fields)
         context.remember_network()
         run, replayed = await context.services.runner.submit(

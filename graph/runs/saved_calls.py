@@ -1,5 +1,6 @@
 """The statement of `executeQuery`, or the saved query that gives it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from db.errors import BadInput
@@ -7,12 +8,13 @@ from db.saved_queries import SavedCall
 from graph.kit.ids import parse_id
 
 
-def parse_call(saved_query_id: str | None, fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of the request for a run. Removes those of the input that it replaces.
+def parse_call(saved_query_id: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of the request for a run, from those of the input.
 
     Raises:
         BadInput: There is no statement, or `namedParameters` does not fit.
     """
+    fields = dict(given)
     named = fields.pop("named_parameters", None)
     statement = fields.pop("statement", None)
     if saved_query_id is None:
@@ -28,7 +30,7 @@ def parse_call(saved_query_id: str | None, fields: dict[str, Any]) -> dict[str, 
                 hint="Pass the values of a statement by position, in `parameters`.",
                 field="namedParameters",
             )
-        return {"statement": statement}
+        return fields | {"statement": statement}
     if named is not None and not isinstance(named, dict):
         raise BadInput(
             "`namedParameters` is not a JSON object.",
@@ -42,4 +44,4 @@ def parse_call(saved_query_id: str | None, fields: dict[str, Any]) -> dict[str, 
         parameters=fields.get("parameters"),
         named_parameters=named,
     )
-    return {"statement": "", "connection_id": None, "parameters": None, "saved": call}
+    return fields | {"statement": "", "connection_id": None, "parameters": None, "saved": call}

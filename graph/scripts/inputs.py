@@ -51,7 +51,7 @@ class ExecuteScriptInput:
     )
 
 
-@strawberry.type(description="Result of `executeScript`.")
+@strawberry.type(description="Payload of `executeScript`.")
 class ExecuteScriptPayload:
     script_run: ScriptRunRow = attribute("The script, queued or running.", type=ScriptRun)
     replayed: bool = attribute(
@@ -64,6 +64,6 @@ class CancelScriptInput:
     id: strawberry.ID = attribute("ID of the script.")
 
 
-@strawberry.type(description="Result of `cancelScript`.")
+@strawberry.type(description="Payload of `cancelScript`.")
 class CancelScriptPayload:
     script_run: ScriptRunRow = attribute("The script, in its final state.", type=ScriptRun)

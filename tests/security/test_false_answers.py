@@ -1,5 +1,7 @@
 """A server whose rows have other types than PostgreSQL gives them fails its own user clearly."""
 
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,10 +29,16 @@ LIES: list[Column] = [
     (114, b"{"),
     (1082, b"2026-01-01"),
     (17, b"\\x00"),
+    (20, b"x"),
+    (701, b"x"),
+    (1700, b"x"),
+    (1009, b"{"),
+    (2950, b"x"),
 ]
 COLUMNS = 17
 """As many as the widest statement on the catalogue selects."""
-OF_COLUMN = [*LIES[:2], (20, b"-1"), (1009, b"{NULL}")]
+OF_RUNS = 8
+OF_COLUMN: list[Column] = [NULL, (20, b"-1"), (1009, b"{NULL}")]
 
 CATALOGUE = """query($id: ID!) { connection(id: $id) {
   readOnlyRisks { kind name }
@@ -62,6 +70,9 @@ REFRESH = """mutation($id: ID!) { refreshCatalogue(input: {connectionId: $id}) {
   connection { id } } }"""
 
 
+DISCONNECT = "mutation($id: ID!) { disconnect(input: {id: $id}) { connection { id } } }"
+
+
 @pytest.fixture
 async def relay(target: Target) -> AsyncIterator[LyingRelay]:
     await target.script(SETUP)
@@ -80,7 +91,7 @@ async def saved(ada: Client, target: Target, relay: LyingRelay) -> str:
     return await make_connection(ada, **fields)
 
 
-def lies() -> dict[str, Falsify]:
+def lies(columns: int) -> dict[str, Falsify]:
     """Ways to falsify a row, each with a name for the failure of a test."""
 
     def everywhere(lie: Column) -> Falsify:
@@ -90,7 +101,7 @@ def lies() -> dict[str, Falsify]:
         return lambda row: [lie if place == number else cell for place, cell in enumerate(row)]
 
     found: dict[str, Falsify] = {f"all {lie}": everywhere(lie) for lie in LIES}
-    for number in range(COLUMNS):
+    for number in range(columns):
         found |= {f"column {number} {lie}": in_column(lie, number) for lie in OF_COLUMN}
     return found | {
         "no column": lambda _: [],
@@ -109,7 +120,7 @@ async def test_rows_of_wrong_types_are_an_error_of_the_database(
 ) -> None:
     honest = await ada.ask(CATALOGUE, id=saved)
     refused = 0
-    for name, falsify in lies().items():
+    for name, falsify in lies(COLUMNS).items():
         await ada.ask(REFRESH, id=saved)
         relay.falsify = falsify
         answer = await ada.send(CATALOGUE, id=saved)
@@ -119,3 +130,47 @@ async def test_rows_of_wrong_types_are_an_error_of_the_database(
     assert refused > COLUMNS
     await ada.ask(REFRESH, id=saved)
     assert await ada.ask(CATALOGUE, id=saved) == honest
+
+
+async def test_work_on_a_server_with_false_answers_fails_without_an_internal_error(
+    ada: Client, saved: str, relay: LyingRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections, runs, plans, changes, sessions: each reads rows of statements of our own."""
+    place = {"connectionId": saved}
+    failures = Counter[str]()
+    requests: dict[str, dict[str, Any]] = {
+        "testConnection(input: $input) { ok error { code message } }": {
+            "id": saved,
+        },
+        """executeQuery(input: $input) { run { state error { message }
+             columns { name type table nullable isKey } rows(first: 5) { rows } } }""": {
+            **place,
+            "statement": "SELECT * FROM depot.crates",
+            "readOnly": True,
+            "waitMs": 30_000,
+        },
+        "explainQuery(input: $input) { plan { text } error { message } }": {
+            **place,
+            "statement": "SELECT * FROM depot.crates",
+        },
+        "changeRows(input: $input) { rows error { message } }": {
+            **place,
+            "schemaName": "depot",
+            "tableName": "crates",
+            "changes": [{"kind": "INSERT", "values": {"code": "new"}}],
+        },
+        "openSession(input: $input) { session { id state } }": place,
+    }
+    for name, falsify in lies(OF_RUNS).items():
+        await ada.ask(DISCONNECT, id=saved)
+        relay.falsify = falsify
+        for field, given in requests.items():
+            kind = field[0].upper() + field[1:].partition("(")[0]
+            document = f"mutation($input: {kind}Input!) {{ {field} }}"
+            answer = await ada.send(document, input=given)
+            assert unexpected(answer) == [], (name, kind)
+            failures[kind] += "not those of PostgreSQL" in str(answer.data)
+        relay.falsify = None
+    assert failures["ExecuteQuery"]
+    assert failures["ChangeRows"]
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []

@@ -101,7 +101,7 @@ def _translate_errors(timeout_s: float) -> Iterator[None]:
             f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
             hint="Request fewer schemas, tables or columns at once, or try again later.",
         ) from None
-    except (LookupError, TypeError, ValueError, msgspec.MsgspecError):
+    except (ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError):
         raise Unavailable(
             "The database did not return its catalogue in the form of PostgreSQL.",
             hint="Check host and port of the connection: this is no ordinary PostgreSQL server.",

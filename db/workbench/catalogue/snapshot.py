@@ -32,7 +32,6 @@ class SnapshotSchema(_Part, frozen=True, array_like=True, gc=False):
 class SnapshotColumn(_Part, frozen=True, array_like=True, gc=False):
     name: str
     type: str
-    not_null: bool
     comment: str | None
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from db.concurrency.fair_slots import FairSlots
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import SharedTasks, cancel_all
 from db.connections import ConnectionRow, Connections
 from db.errors import NotFound
 from db.events import EventBus, Subscription
@@ -53,8 +53,8 @@ class _Kept(NamedTuple):
 
 
 class _Load(NamedTuple):
+    connection_id: UUID
     version: _Version
-    task: "asyncio.Task[ReadSnapshot]"
 
 
 class CatalogueCache:
@@ -77,8 +77,7 @@ class CatalogueCache:
         self._events = events
         self._limits = limits
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
-        self._loads: dict[UUID, _Load] = {}
-        self._tasks: set[asyncio.Task[ReadSnapshot]] = set()
+        self._loads = SharedTasks[_Load, ReadSnapshot]("catalogue: snapshot")
         self._slots = FairSlots(
             "catalogues to read", total=LOADS_AT_ONCE, of_one_user=lambda: LOADS_PER_USER
         )
@@ -100,7 +99,8 @@ class CatalogueCache:
             try:
                 yield cache
             finally:
-                await cancel_all([*following, *cache._tasks])
+                await cancel_all(following)
+                await cache._loads.close()
 
     @property
     def size(self) -> int:
@@ -119,42 +119,28 @@ class CatalogueCache:
         if kept is not None and kept.version == version and _now() < kept.expires_at:
             self._kept.move_to_end(connection_id)
             return kept.read.snapshot
-        load = self._loads.get(connection_id)
-        if load is None or load.version != version:
-            load = self._start_load(connection_id, version)
-        return (await asyncio.shield(load.task)).snapshot  # other callers may wait for it, too
+        load = _Load(connection_id, version)
+        if load not in self._loads.keys:
+            self._drop(connection_id)  # also a load of an earlier version
+        return (await self._loads.run(load, lambda: self._load(load))).snapshot
 
     async def mark_changed(self, connection_id: UUID) -> None:
         """The next use at any replica reads the catalogue again."""
         self._drop(connection_id)
         await self._events.publish(CHANGED, f"{connection_id.hex} {self._process}")
 
-    def _start_load(self, connection_id: UUID, version: _Version) -> _Load:
-        task = asyncio.create_task(self._load(connection_id, version), name="catalogue: snapshot")
-        load = self._loads[connection_id] = _Load(version, task)
-        self._tasks.add(task)
-
-        def ended(task: "asyncio.Task[ReadSnapshot]") -> None:
-            self._tasks.discard(task)
-            is_newest = self._loads.get(connection_id) is load
-            if is_newest:
-                del self._loads[connection_id]
-            if task.cancelled() or task.exception() is not None:
-                return  # its callers have the error
-            if is_newest:  # else the catalogue has changed since the load began
-                self._keep(connection_id, version, task.result())
-
-        task.add_done_callback(ended)
-        return load
-
-    async def _load(self, connection_id: UUID, version: _Version) -> ReadSnapshot:
+    async def _load(self, load: _Load) -> ReadSnapshot:
+        connection_id, version = load
         async with (
             self._slots.of(version.owner),
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
-            return await read_catalogue(
+            read = await read_catalogue(
                 connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
             )
+        if self._loads.is_current(load):  # else the catalogue has changed since the load began
+            self._keep(connection_id, version, read)
+        return read
 
     def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
         self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)
@@ -167,7 +153,9 @@ class CatalogueCache:
     def _drop(self, connection_id: UUID) -> None:
         """Callers that wait for a load in progress get its result, which is not kept."""
         self._kept.pop(connection_id, None)
-        self._loads.pop(connection_id, None)
+        for load in self._loads.keys:
+            if load.connection_id == connection_id:
+                self._loads.forget(load)
 
     def _drop_expired(self) -> None:
         now = _now()
@@ -190,7 +178,10 @@ class CatalogueCache:
             if event is None:
                 self._drop_expired()
             elif event.missed:
-                for connection_id in [*self._kept, *self._loads]:
+                for connection_id in [
+                    *self._kept,
+                    *(one.connection_id for one in self._loads.keys),
+                ]:
                     self._drop(connection_id)
             else:
                 changed, _, process = event.payload.partition(" ")

@@ -45,7 +45,7 @@ WITH relation AS (
   ORDER BY {_IS_SYSTEM}, c.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
 ), columns AS (
   SELECT a.attrelid, json_agg(json_build_array(
-    a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+    a.attname, format_type(a.atttypid, a.atttypmod),
     left(d.description, {MAX_COMMENT_CHARS})) ORDER BY a.attnum) AS list
   FROM pg_attribute AS a
   JOIN relation ON relation.oid = a.attrelid AND columns_so_far <= {MAX_SNAPSHOT_COLUMNS}

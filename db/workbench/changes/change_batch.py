@@ -23,9 +23,10 @@ from db.workbench.changes.table import (
     table_query,
     unknown_table,
 )
-from db.workbench.connections.bounds.read_budget import RowTooLarge
+from db.workbench.connections.bounds.read_budget import RowTooLarge, UnexpectedRows
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.execution.reading import protocol
+from db.workbench.execution.run_failures import UNEXPECTED_ROWS
 from db.workbench.execution.statement.batch import BatchContext
 from db.workbench.results.value_conversion import to_chunk
 
@@ -58,6 +59,10 @@ class ChangeBatch:
                 await self.undo(connection)
         except (RowTooLarge, psycopg.errors.QueryCanceled):
             raise
+        except UnexpectedRows:
+            failure = UNEXPECTED_ROWS
+            with contextlib.suppress(psycopg.Error):  # `undo` is called again
+                await self.undo(connection)
         except psycopg.Error:
             failure = None
         if failure is None or connection.closed or failure.severity in protocol.FATAL:
@@ -103,10 +108,12 @@ class ChangeBatch:
 
     async def _plan(self, connection: Connection) -> tuple[ChangePlanner, list[PlannedChange]]:
         schema, name = self._source.schema_name, self._source.table_name
-        found = await protocol.query_catalogue(connection, table_query(schema, name), max_rows=1)
+        found = await protocol.query_catalogue(
+            connection, table_query(schema, name), tuple[str], max_rows=1
+        )
         if not found and protocol.is_in_transaction(connection):
             names = await protocol.query_catalogue(
-                connection, names_query(schema), max_rows=SEARCHED_NAMES
+                connection, names_query(schema), tuple[str, str], max_rows=SEARCHED_NAMES
             )
             raise _PlanFailed(unknown_table(schema, name, names))
         if not found:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from db.row_scans.type_oids import INT4, JSON, TEXT
 from db.runs import Column
 
 
@@ -38,10 +39,10 @@ class ChangeResult(NamedTuple):
 
 
 RESULT_COLUMNS = [
-    Column(name="change", type="int4", type_oid=23),
-    Column(name="outcome", type="text", type_oid=25),
-    Column(name="statement", type="text", type_oid=25),
-    Column(name="row", type="json", type_oid=114),
+    Column(name="change", type="int4", type_oid=INT4),
+    Column(name="outcome", type="text", type_oid=TEXT),
+    Column(name="statement", type="text", type_oid=TEXT),
+    Column(name="row", type="json", type_oid=JSON),
 ]
 
 _decode = msgspec.json.Decoder(tuple[int, str, str | None, str | None]).decode

@@ -5,18 +5,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from db.row_scans.type_oids import BOOL, FLOATS, INT2, INT4, INT8, OID, TEXT, UUID, VARCHAR
 from db.runs import Failure
 from db.workbench.changes.change_request import RowChange, RowChangeKind
 from db.workbench.changes.failures import refused, suggest
 from db.workbench.changes.table import CHANGEABLE, WITHOUT_KEYS, Table, TableColumn
 from db.workbench.sql.quoting import quote_literal, quote_name
 
-_BOOL, _INT2, _INT4, _INT8, _OID = 16, 21, 23, 20, 26
-_FLOATS = (700, 701)
-_TEXTS = (25, 1043)
-_UUID = 2950
-_INTEGERS = (_INT2, _INT4, _INT8, _OID)
-_EXACT = (_BOOL, _UUID, *_INTEGERS)
+_TEXTS = (TEXT, VARCHAR)
+_INTEGERS = (INT2, INT4, INT8, OID)
+_EXACT = (BOOL, UUID, *_INTEGERS)
 """Types of which equal values have the same text, so that `=` compares what a result shows."""
 
 
@@ -140,7 +138,7 @@ def _literal(column: TableColumn, value: object) -> str:
             return "NULL"
         case bool():
             text = "true" if value else "false"
-            return text if column.base == _BOOL else quote_literal(text)
+            return text if column.base == BOOL else quote_literal(text)
         case int() if column.base in _INTEGERS:
             return str(value)
         case str():
@@ -163,11 +161,11 @@ def _matches(column: TableColumn, value: object) -> str:
     """
     name, literal = quote_name(column.name), _typed_literal(column, value)
     is_zero = value == 0 and isinstance(value, int)  # JavaScript writes -0 as 0
-    if value is None or column.base in _EXACT or (column.base in _FLOATS and is_zero):
+    if value is None or column.base in _EXACT or (column.base in FLOATS and is_zero):
         return f"{name} IS NOT DISTINCT FROM {literal}"
     if column.base in _TEXTS:
         return f'{name} COLLATE "C" IS NOT DISTINCT FROM {literal}'
-    if column.base in _FLOATS:
+    if column.base in FLOATS:
         return f"{_text_of(name)} = {_text_of(literal)}"
     if value == "":  # which is also the text of NULL
         return f"{name} IS DISTINCT FROM NULL AND {_text_of(name)} = ''"

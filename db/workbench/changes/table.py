@@ -7,6 +7,7 @@ import msgspec
 
 from db.runs import Failure
 from db.workbench.changes.failures import refused, suggest
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.sql.pinned import pinned
 from db.workbench.sql.quoting import quote_literal
 
@@ -125,7 +126,10 @@ def names_query(schema: str) -> str:
 
 
 def parse_table(text: str) -> Table:
-    return msgspec.json.decode(text, type=Table)
+    try:
+        return msgspec.json.decode(text, type=Table)
+    except msgspec.MsgspecError as error:
+        raise UnexpectedRows from error
 
 
 def unknown_table(schema: str, table: str, names: Sequence[Sequence[Any]]) -> Failure:

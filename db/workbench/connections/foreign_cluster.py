@@ -6,7 +6,7 @@ A pooler, a proxy, another name or an SSH tunnel can lead there.
 import psycopg
 
 from db.postgres.own_cluster import STARTED, SYSTEM, ClusterIdentity, OwnCluster
-from db.workbench.connections.libpq import Connection
+from db.workbench.connections.libpq import Connection, fetch_value
 from db.workbench.connections.targets.network_policy import target_forbidden
 
 # A role can be set up to end this query at once: timeouts, cancels and full servers tell nothing.
@@ -27,9 +27,9 @@ async def require_foreign(connection: Connection, own: OwnCluster | None, *, hos
 async def _value(connection: Connection, query: str) -> str | None:
     """None if the server does not tell: it does not allow it, or is not PostgreSQL."""
     try:
-        row = await (await connection.execute(query.encode())).fetchone()
+        value = await fetch_value(connection, query)
     except psycopg.Error as error:
         if connection.closed or (error.sqlstate or "").startswith(_INCONCLUSIVE):
             raise
         return None
-    return str(row[0]) if row else None
+    return None if value is None else str(value)

@@ -8,7 +8,7 @@ parameter with such a source is set to a value, and the variables are removed.
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +19,7 @@ from psycopg.pq import ExecStatus
 
 from db.connections import SslMode
 from db.workbench.connections.bounds.bounded_connection import BoundedConnection, announcing
-from db.workbench.connections.bounds.read_budget import LargeRowSlot
+from db.workbench.connections.bounds.read_budget import LargeRowSlot, UnexpectedRows
 from db.workbench.connections.bounds.socket_gate import Announce
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.sql.pinned import pinned
@@ -102,18 +102,18 @@ async def facts_of(connection: Connection) -> Facts:
     version = connection.pgconn.parameter_status(b"server_version") or b""
     tls = "TLS" if connection.pgconn.ssl_in_use else None
     try:
-        found = await connection.execute(
+        used = await fetch_value(
+            connection,
             pinned(
                 "SELECT pg_catalog.concat_ws(' ', version, cipher) FROM pg_catalog.pg_stat_ssl "
                 "WHERE pid = pg_catalog.pg_backend_pid()"
-            )
+            ),
         )
-        row = await found.fetchone()
     except psycopg.Error:
         if connection.closed:
             raise
-        row = None  # not every server that speaks PostgreSQL has this view
-    known = row[0] if tls and row else None
+        used = None  # not every server that speaks PostgreSQL has this view
+    known = str(used) if tls and used else None
     return Facts(version.decode(errors="replace"), known or tls, datetime.now(UTC))
 
 
@@ -130,6 +130,22 @@ async def command(connection: Connection, sql: str) -> None:
     for result in await connection.wait(generators.execute(pgconn)):
         if result.status not in _DONE:
             raise errors.error_from_result(result)
+
+
+async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] | None = None) -> Any:
+    """The last column of the first row, or None without one, of a statement of our own.
+
+    The server belongs to the user: the value may be of any type.
+
+    Raises:
+        psycopg.Error: As `Connection.execute` does, or `UnexpectedRows`.
+    """
+    found = await connection.execute(sql.encode(), values)
+    try:
+        row = await found.fetchone()
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UnexpectedRows from error
+    return row[-1] if row else None
 
 
 @contextlib.contextmanager

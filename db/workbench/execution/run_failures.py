@@ -20,6 +20,10 @@ TOO_MANY_SETTINGS = Failure(
     message="The server reported more settings than PostgreSQL has, so the connection was closed.",
     hint="Check host and port of the connection: this is not an ordinary PostgreSQL server.",
 )
+UNEXPECTED_ROWS = Failure(
+    message="The server returned rows that are not those of PostgreSQL; the outcome is unknown.",
+    hint="Check host and port of the connection: this is not an ordinary PostgreSQL server.",
+)
 SERVER_STOPPED = Failure(
     message="The server was stopped while this statement ran.",
     hint="Check what the statement changed before you run it again.",

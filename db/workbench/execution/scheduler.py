@@ -42,7 +42,6 @@ class RunScheduler:
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._retry_log = RetryLog(log, "start the queued runs of an owner")
 
     @property
     def users_waiting(self) -> int:
@@ -81,12 +80,14 @@ class RunScheduler:
     async def _serve(self, owner: OwnerId) -> None:
         """Starts the runs of an owner until none is queued."""
         woken = self._wake_events[owner]
+        # Of this owner, as long as runs are queued: their failures hide none of another owner.
+        retry_log = RetryLog(log, f"start the queued runs of user_{owner.hex}")
         async with self._listen(owner) as changes:
             listening = asyncio.create_task(_wake_on(changes, woken), name="runs: changes")
             try:
                 while not self._closing:
                     woken.clear()
-                    with self._retry_log.attempt():  # queued runs must not wait for ever
+                    with retry_log.attempt():  # queued runs must not wait for ever
                         if await self._try_start(owner):
                             continue
                         if not await self._has_queued(owner) and not woken.is_set():

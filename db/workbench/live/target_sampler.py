@@ -85,15 +85,17 @@ class TargetSampler:
         connection.takes_large_rows = False  # a hostile server gets no memory for its answers
         with abort_after(connection, QUERY_S):
             await connection.execute(sample_sql.SETUP)
-            rows = await protocol.query_catalogue(
-                connection, sample_sql.FEATURES, max_rows=sample_sql.FEATURE_COUNT
+            names = await protocol.query_catalogue(
+                connection, sample_sql.FEATURES, tuple[str], max_rows=sample_sql.FEATURE_COUNT
             )
-        features = {str(name) for (name,) in rows}
+        features = {name for (name,) in names}
         while await self._is_wanted():
             backends = list(self._wanted)
             query = sample_sql.sample_sql(features, {backend.pid for backend in backends})
             with abort_after(connection, QUERY_S):
-                rows = await protocol.query_catalogue(connection, query, max_rows=len(backends))
+                rows = await protocol.query_catalogue(
+                    connection, query, tuple[str], max_rows=len(backends)
+                )
             found = (parse_sampled(text) for (text,) in rows)
             self._settle(self._samples(found), backends)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from db.row_scans import type_oids
 from db.runs import Column, RunRow
 
 COMMAND = "COPY"
-TEXT = Column(name="copy", type="text", type_oid=25)
+TEXT = Column(name="copy", type="text", type_oid=type_oids.TEXT)
 BYTES = Column(name="copy", type="bytea", type_oid=17)
 
 _decode = msgspec.json.Decoder(list[str]).decode

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 import msgspec
 
 from db.errors import Unavailable
+from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
 if TYPE_CHECKING:
     from arro3.core import DataType, RecordBatch, RecordBatchReader, Schema
@@ -158,8 +159,6 @@ def _write_all(write: Write, names: Sequence[str], oids: Sequence[int], bridge: 
 def _types(oids: Sequence[int]) -> "list[DataType]":
     """Booleans, small integers and floats are native types; all others are PostgreSQL's text."""
     from arro3.core import DataType
-
-    from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
     native = {
         BOOL: DataType.bool(),

@@ -30,10 +30,6 @@ class ResultFiles:
             wait_s=MAX_WAIT_S,
         )
 
-    @property
-    def active_count(self) -> int:
-        return self._slots.in_use
-
     async def stream(
         self, run: RunRow, format: str, *, spreadsheet_safe: bool = True
     ) -> AsyncGenerator[bytes]:

@@ -13,10 +13,12 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import TextLoader
 
+from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, FLOATS, INT2, INT4
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.results.spool import Chunk
 
-BOOL, INT2, INT4, FLOAT4, FLOAT8, ANY = 16, 21, 23, 700, 701, 0
-FLOATS = (FLOAT4, FLOAT8)
+ANY = 0
+"""In place of an OID: the loader of all other types."""
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 encode_json = msgspec.json.Encoder().encode
@@ -70,7 +72,17 @@ class RowLoader:
         self._floats: list[int] | None = None
 
     def load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
-        """The rows from `start` to before `end`."""
+        """The rows from `start` to before `end`.
+
+        Raises:
+            UnexpectedRows: A value is none of its type.
+        """
+        try:
+            return self._load(result, start, end)
+        except ValueError as error:
+            raise UnexpectedRows from error
+
+    def _load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
         self._fast.set_pgresult(result, set_loaders=self._floats is None)
         if self._floats is None:
             columns = range(result.nfields)

@@ -109,8 +109,8 @@ async def _query(connection: "Connection", pids: Sequence[int]) -> list[HeldLock
     query = _LOCKS.format(pids=",".join(map(str, pids)), chars=MAX_STATEMENT_CHARS, most=MAX_LOCKS)
     try:
         with abort_after(connection, READ_S):
-            rows = await query_catalogue(connection, query, max_rows=MAX_LOCKS)
-        return [_shown(msgspec.json.decode(row[0], type=HeldLock)) for row in rows if row[0]]
+            rows = await query_catalogue(connection, query, tuple[str], max_rows=MAX_LOCKS)
+        return [_shown(msgspec.json.decode(text, type=HeldLock)) for (text,) in rows]
     except (psycopg.Error, msgspec.MsgspecError):  # not every server is a real PostgreSQL
         raise Unavailable(
             "The locks could not be read: the database did not answer.",

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from db.connections import ConnectionRow
 from db.database_sessions import IsolationLevel, NewSession
-from db.errors import BadInput
 from db.kit.text_rules import Required
+from db.workbench.execution.request.run_request import check_range
 
 MIN_TIMEOUT_MS = 1_000
 
@@ -38,8 +38,9 @@ class OpenRequest(NamedTuple):
     def to_new_session(self, connection: ConnectionRow, limits: SessionLimits) -> NewSession:
         """Raises BadInput if an option is out of range."""
         idle_ms, transaction_ms = self.idle_timeout_ms, self.transaction_timeout_ms
-        _check_range("idleTimeoutMs", idle_ms, limits.max_idle_ms)
-        _check_range("transactionTimeoutMs", transaction_ms, limits.max_transaction_ms)
+        least = MIN_TIMEOUT_MS
+        check_range("idleTimeoutMs", idle_ms, limits.max_idle_ms, least=least)
+        check_range("transactionTimeoutMs", transaction_ms, limits.max_transaction_ms, least=least)
         level = self.isolation_level
         return NewSession(
             connection_id=self.connection_id,
@@ -51,13 +52,4 @@ class OpenRequest(NamedTuple):
             transaction_timeout_ms=transaction_ms
             or min(limits.transaction_ms, limits.max_transaction_ms),
             for_script=self.for_script,
-        )
-
-
-def _check_range(field: str, value: int | None, most: int) -> None:
-    if value is not None and not MIN_TIMEOUT_MS <= value <= most:
-        raise BadInput(
-            f"`{field}` must be from {MIN_TIMEOUT_MS} to {most}.",
-            hint="Omit it to use the default.",
-            field=field,
         )

@@ -13,7 +13,7 @@ from db.database_sessions import SessionBackend
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.kit.base import OwnerId
 from db.runs import Backend, OrphanRow
-from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.libpq import Connection, abort_after, fetch_value
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE
 
@@ -90,5 +90,4 @@ async def end_statements(
 
 
 async def _are_left(connection: Connection, theirs: tuple[list[int], list[str]]) -> bool:
-    row = await (await connection.execute(_ARE_LEFT, theirs)).fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, _ARE_LEFT, theirs))

@@ -39,7 +39,7 @@ class ChangeRowsResult(NamedTuple):
     replayed: bool
 
 
-@strawberry.type(description="Result of `changeRows`.")
+@strawberry.type(description="Payload of `changeRows`.")
 class ChangeRowsPayload:
     run: RunRow = attribute(
         "The run that makes the changes: as it ended, or as it was when `waitMs` elapsed. Its "

@@ -56,7 +56,7 @@ class ExplainQueryInput:
     )
 
 
-@strawberry.type(description="Result of `explainQuery`.")
+@strawberry.type(description="Payload of `explainQuery`.")
 class ExplainQueryPayload:
     plan: Plan | None = attribute("The plan. Null if `error` is set.", type=QueryPlan | None)
     error: Failure | None = attribute(

@@ -56,12 +56,12 @@ class CloseSessionInput:
     session_id: strawberry.ID = attribute("ID of the session.")
 
 
-@strawberry.type(description="Result of `openSession`.")
+@strawberry.type(description="Payload of `openSession`.")
 class OpenSessionPayload:
     session: DatabaseSessionRow = attribute("The session.", type=DatabaseSession)
 
 
-@strawberry.type(description="Result of `commitTransaction`.")
+@strawberry.type(description="Payload of `commitTransaction`.")
 class CommitTransactionPayload:
     session: DatabaseSessionRow = attribute("The session after the commit.", type=DatabaseSession)
     run: RunRow = attribute(
@@ -71,12 +71,12 @@ class CommitTransactionPayload:
     )
 
 
-@strawberry.type(description="Result of `rollbackTransaction`.")
+@strawberry.type(description="Payload of `rollbackTransaction`.")
 class RollbackTransactionPayload:
     session: DatabaseSessionRow = attribute("The session after the rollback.", type=DatabaseSession)
     run: RunRow = attribute("The run of `ROLLBACK`.", type=QueryRun)
 
 
-@strawberry.type(description="Result of `closeSession`.")
+@strawberry.type(description="Payload of `closeSession`.")
 class CloseSessionPayload:
     session: DatabaseSessionRow = attribute("The closed session.", type=DatabaseSession)

@@ -239,7 +239,8 @@ OBJECT_BYTES = _counter(
 )
 KEPT_BYTES = _gauge(
     "kept_bytes",
-    "Bytes that all users keep: `files`, and `results` of query runs. Counted once an hour.",
+    "Bytes that all users keep: `files`, and `results` of query runs. Counted once an hour by the "
+    "process that has run longest: use the maximum of all servers.",
     "kind",
     workers="livemax",
 )

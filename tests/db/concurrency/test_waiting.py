@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from db.concurrency.waiting import Backoff, ShieldedTasks, retry, wait_up_to
+from db.concurrency.waiting import Backoff, SharedTasks, ShieldedTasks, retry, wait_up_to
 
 
 class Pauses(list[float]):
@@ -139,3 +139,45 @@ async def test_shielded_tasks_end_their_work_when_the_caller_is_cancelled() -> N
     gc.collect()  # asyncio reports an error that was not retrieved when its task is freed
     await tasks.close()
     assert (has_ended.is_set(), reported) == (True, [])
+
+
+async def test_shared_tasks_do_the_work_of_concurrent_callers_once() -> None:
+    tasks, may_end, begun = SharedTasks[str, int]("work"), asyncio.Event(), 0
+
+    async def work() -> int:
+        nonlocal begun
+        begun = number = begun + 1
+        await may_end.wait()
+        return number if tasks.is_current("a") else -number
+
+    def call() -> asyncio.Task[int]:
+        return asyncio.create_task(tasks.run("a", work))
+
+    cancelled, first = call(), call()
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    tasks.forget("a")
+    second = call()
+    await asyncio.sleep(0)
+    may_end.set()
+    assert [*await asyncio.gather(first, second)] == [-1, 2]
+    assert tasks.keys == []
+    assert await tasks.run("a", work) == 3
+
+
+async def test_shared_tasks_raise_an_error_in_all_callers_and_end_when_they_are_closed() -> None:
+    tasks = SharedTasks[str, object]("work")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise OSError("refused")
+
+    callers = (tasks.run("a", fail), tasks.run("a", fail))
+    failed = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(each) for each in failed] == [OSError, OSError]
+    waiting = asyncio.create_task(tasks.run("b", asyncio.Event().wait))
+    await asyncio.sleep(0)
+    await tasks.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -65,7 +65,7 @@ async def nothing_is_left(ada: Client, services: Services, bucket: str) -> bool:
         await ada.ask(BUCKET, id=bucket) == EMPTY
         and not await objects_of_files(services)
         and not half_written
-        and services.result_files.active_count == 0
+        and services.result_files._slots.in_use == 0
     )
 
 
@@ -224,7 +224,7 @@ async def test_export_leaves_nothing_when_cancelled(
         )
     )
     await stuck.reached.wait()
-    assert services.result_files.active_count == 1
+    assert services.result_files._slots.in_use == 1
     exporting.cancel()
     await asyncio.wait({exporting})
     assert exporting.cancelled()

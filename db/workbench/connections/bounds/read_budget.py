@@ -35,6 +35,13 @@ class TooManySettings(psycopg.OperationalError):
     """The server reported so many settings that each further one delays the event loop."""
 
 
+class UnexpectedRows(psycopg.DataError):
+    """The server returned rows that are not those of PostgreSQL, or a value that has no meaning."""
+
+    def __init__(self) -> None:
+        super().__init__("the server returned rows that are not those of PostgreSQL")
+
+
 class ReadBudget:
     """The slots of one process for rows larger than `FREE_BYTES`."""
 

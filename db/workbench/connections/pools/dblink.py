@@ -6,7 +6,7 @@ DISCARD ALL keeps them, so they would stay open for the next statement.
 import asyncio
 from weakref import WeakKeyDictionary
 
-from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.libpq import Connection, command, fetch_value
 from db.workbench.sql.pinned import pinned
 
 KNOWN_FOR_S = 60.0
@@ -45,8 +45,8 @@ async def close_dblink_connections(connection: Connection) -> None:
     now = asyncio.get_running_loop().time()
     known = _known.get(connection)
     if known is None or known[0] <= now:
-        row = await (await connection.execute(_SCHEMA)).fetchone()
-        known = now + KNOWN_FOR_S, str(row[0]) if row else None
+        found = await fetch_value(connection, _SCHEMA)
+        known = now + KNOWN_FOR_S, None if found is None else str(found)
         _known[connection] = known
     schema = known[1]
     if schema is not None:

@@ -5,12 +5,13 @@ that. Nothing is cached, because tables and types may change between runs.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import msgspec
 import psycopg
 
 from db.runs import Column
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.execution.reading import protocol
 from db.workbench.sql.pinned import pinned
@@ -97,13 +98,9 @@ async def describe(
     )
     max_rows = len(types) + len(table_columns) + MAX_INDEXES
     rows = await _query(connection, query, frame, max_rows=max_rows)
-    names = {int(oid): text for oid, number, text, *_ in rows if number == 0}
-    sources = {
-        protocol.Origin(int(oid), number): _Source(*about)
-        for oid, number, *about in rows
-        if number is not None and number != 0
-    }
-    indexes = [_Index.of(row) for row in rows if row[1] is None]
+    names = {int(row.oid): row.text or "" for row in rows if row.number == 0}
+    sources = {protocol.Origin(int(row.oid), row.number): row for row in rows if row.number}
+    indexes = [_Index.of(row) for row in rows if row.number is None]
     keys = {oid: _find_key(oid, indexes, sources) for oid in {index.table for index in indexes}}
     return [
         _with_source(
@@ -118,10 +115,10 @@ async def describe(
 
 async def _query(
     connection: Connection, query: str, frame: Frame, *, max_rows: int
-) -> list[tuple[Any, ...]]:
+) -> list["_Row"]:
     text = frame.begin + query + frame.end
     try:
-        rows = await protocol.query_catalogue(connection, text, max_rows=max_rows)
+        rows = await protocol.query_catalogue(connection, text, _Row, max_rows=max_rows)
         if frame.recover and not connection.closed and protocol.has_failed(connection):
             await command(connection, frame.recover)
     except psycopg.Error:
@@ -131,15 +128,17 @@ async def _query(
     return rows
 
 
-class _Source(NamedTuple):
-    """A row of the query about a column of a table."""
+class _Row(NamedTuple):
+    """A row of the query; the names are those of the row of a column."""
 
-    table: str
+    oid: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,10}$")]
+    number: int | None
+    text: str | None
     nullable: bool | None
-    may_have_key: bool
-    schema_name: str
-    table_name: str
-    column_name: str
+    may_have_key: bool | None
+    schema_name: str | None
+    table_name: str | None
+    column_name: str | None
 
 
 class _Index(NamedTuple):
@@ -150,13 +149,16 @@ class _Index(NamedTuple):
     is_primary: bool
 
     @classmethod
-    def of(cls, row: tuple[Any, ...]) -> Self:
-        table, _, numbers, is_primary, _, count, *_ = row
-        return cls(int(table), tuple(map(int, numbers.split()[: int(count)])), is_primary)
+    def of(cls, row: _Row) -> Self:
+        try:
+            numbers = (row.text or "").split()[: int(row.schema_name or 0)]
+            return cls(int(row.oid), tuple(map(int, numbers)), bool(row.nullable))
+        except ValueError as error:
+            raise UnexpectedRows from error
 
 
 def _find_key(
-    table: int, indexes: Iterable[_Index], sources: Mapping[protocol.Origin, _Source]
+    table: int, indexes: Iterable[_Index], sources: Mapping[protocol.Origin, _Row]
 ) -> tuple[int, ...]:
     """The columns that identify a row of the table. Empty if the result cannot tell.
 
@@ -176,13 +178,13 @@ def _find_key(
 
 
 def _with_source(
-    column: Column, source: _Source | None, *, key: Collection[int], number: int
+    column: Column, source: _Row | None, *, key: Collection[int], number: int
 ) -> Column:
     if source is None:
         return column
     return msgspec.structs.replace(
         column,
-        table=source.table,
+        table=source.text,
         nullable=source.nullable,
         schema_name=source.schema_name,
         table_name=source.table_name,

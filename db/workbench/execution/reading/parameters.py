@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from db.row_scans.type_oids import INT2VECTOR, JSON, JSONB, OIDVECTOR
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.reading import protocol
 from db.workbench.results.value_conversion import encode_json, encode_parameter
 from db.workbench.sql.pinned import pinned
 
-JSON_TYPES = (114, 3802)
-VECTORS = (22, 30)
+JSON_TYPES = (JSON, JSONB)
+VECTORS = (INT2VECTOR, OIDVECTOR)
 """`int2vector` and `oidvector` are arrays whose text has no braces."""
 
 _JSON = "'{{{{{},{}}}}}'::oid[]".format(*JSON_TYPES)
@@ -57,8 +58,11 @@ async def find_array_types(connection: Connection, oids: Sequence[int]) -> list[
             found[oid] = ArrayType(kind.delimiter, kind.oid in JSON_TYPES)
     if unknown:
         query = _ARRAYS.format(",".join(map(str, sorted(unknown))))
-        rows = await protocol.query_catalogue(connection, query, max_rows=len(unknown))
-        found |= {int(oid): ArrayType(delimiter, has_json) for oid, delimiter, has_json in rows}
+        rows = await protocol.query_catalogue(
+            connection, query, tuple[str, str, bool], max_rows=len(unknown)
+        )
+        named = {oid: ArrayType(delimiter, has_json) for oid, delimiter, has_json in rows}
+        found |= {oid: named[str(oid)] for oid in unknown if str(oid) in named}
     return [found.get(oid) for oid in oids]
 
 

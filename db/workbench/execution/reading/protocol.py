@@ -6,14 +6,16 @@ tag.
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import msgspec
 from psycopg import generators, pq
 from psycopg.errors import Diagnostic
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, ServerNotice
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.reading.read_throttle import ReadThrottle
@@ -28,6 +30,7 @@ MAX_CATALOGUE_CHARS = 8_000_000
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
 
+R = TypeVar("R")
 Parameters: TypeAlias = Sequence[bytes | None]
 
 
@@ -100,12 +103,15 @@ async def next_result(
 
 
 async def query_catalogue(
-    connection: Connection, queries: str, *, max_rows: int
-) -> list[tuple[Any, ...]]:
+    connection: Connection, queries: str, row: type[R], *, max_rows: int
+) -> list[R]:
     """Rows of our own queries; empty if they fail.
 
     The server belongs to the user and may not be a real PostgreSQL: the connection is closed beyond
     `max_rows`, or `MAX_CATALOGUE_CHARS`.
+
+    Raises:
+        UnexpectedRows: They have other types than `row`, in which an int8 is text.
     """
     pgconn = connection.pgconn
     pgconn.send_query(queries.encode())
@@ -122,7 +128,10 @@ async def query_catalogue(
         if result.status in COPY_STATUSES or is_excessive:
             connection.finish()
             return []
-    return found
+    try:
+        return msgspec.convert(found, list[row])  # type: ignore[valid-type]  # a parameter
+    except msgspec.ValidationError as error:
+        raise UnexpectedRows from error
 
 
 def columns_of(connection: Connection, result: PGresult) -> list[Column]:

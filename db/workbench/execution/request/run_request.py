@@ -166,10 +166,12 @@ def changes_forbidden(reason: str) -> Forbidden:
     )
 
 
-def check_range(field: str, value: int | None, most: int) -> None:
-    if value is not None and not 1 <= value <= most:
+def check_range(field: str, value: int | None, most: int, *, least: int = 1) -> None:
+    if value is not None and not least <= value <= most:
         raise BadInput(
-            f"`{field}` must be from 1 to {most}.", hint="Omit it to use the default.", field=field
+            f"`{field}` must be from {least} to {most}.",
+            hint="Omit it to use the default.",
+            field=field,
         )
 
 

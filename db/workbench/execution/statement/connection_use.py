@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
-from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.libpq import Connection, command, fetch_value
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
 from db.workbench.copy.interfaces import CopySource
@@ -182,9 +182,8 @@ class PooledUse(ConnectionUse):
         left_ms = (until - asyncio.get_running_loop().time()) * 1000
         timeout_ms = max(1, round(left_ms))
         if connection.backend is None:
-            row = await (await connection.execute(_SETUP, (str(timeout_ms),))).fetchone()
-            started_at = str(row[1]) if row else ""
-            connection.backend = Backend(connection.pgconn.backend_pid, started_at)
+            started_at = await fetch_value(connection, _SETUP, (str(timeout_ms),))
+            connection.backend = Backend(connection.pgconn.backend_pid, str(started_at or ""))
         else:
             await command(connection, _SET_TIMEOUT.format(timeout_ms))
         return connection.backend

@@ -7,7 +7,7 @@ import psycopg
 
 from db.runs import ServerNotice
 from db.workbench.catalogue.read_only_risks import MAX_RISKS, READ_ONLY_RISKS, parse_risks
-from db.workbench.connections.libpq import Connection
+from db.workbench.connections.libpq import Connection, fetch_value
 from db.workbench.execution.reading import protocol
 
 KNOWN_FOR_S = 60.0
@@ -34,10 +34,10 @@ async def notice_of_lifted_mode(connection: Connection) -> ServerNotice | None:
     if connection.pgconn.server_version >= _RESET_REFUSED_FROM or not _is_open(connection):
         return None
     try:
-        row = await (await connection.execute("SHOW transaction_read_only")).fetchone()
+        mode = await fetch_value(connection, "SHOW transaction_read_only")
     except psycopg.Error:
         return None
-    if row is None or row[0] != "off":
+    if mode != "off":
         return None
     return ServerNotice(
         severity="WARNING",
@@ -52,7 +52,9 @@ def _is_open(connection: Connection) -> bool:
 
 
 async def _find_notice(connection: Connection) -> ServerNotice | None:
-    rows = await protocol.query_catalogue(connection, READ_ONLY_RISKS, max_rows=MAX_RISKS)
+    rows = await protocol.query_catalogue(
+        connection, READ_ONLY_RISKS, tuple[str, str], max_rows=MAX_RISKS
+    )
     reasons = [risk.reason[: protocol.MAX_MESSAGE_CHARS] for risk in parse_risks(rows)]
     if not reasons:
         return None

@@ -7,7 +7,7 @@ import psycopg
 
 from db.errors import HowdahError
 from db.runs import CancelOutcome, Ending, Failure, RunState
-from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
+from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings, UnexpectedRows
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.run_failures import (
     CONNECTION_LOST,
@@ -15,6 +15,7 @@ from db.workbench.execution.run_failures import (
     NOT_STORED_IN_TIME,
     SERVER_STOPPED,
     TOO_MANY_SETTINGS,
+    UNEXPECTED_ROWS,
     not_sent,
     not_stored,
     row_too_large,
@@ -96,6 +97,8 @@ def _lost(error: psycopg.Error, fatal: Failure | None, *, was_sent: bool) -> End
     if isinstance(error, RowTooLarge):
         failure = row_too_large(error.limit)
         return Ending(state=RunState.FAILED, error=failure, without_rows=True)
+    if isinstance(error, UnexpectedRows):
+        return Ending(state=RunState.FAILED, error=UNEXPECTED_ROWS, without_rows=True)
     if isinstance(error, TooManySettings):
         return Ending(state=RunState.FAILED, error=TOO_MANY_SETTINGS)
     if not was_sent:

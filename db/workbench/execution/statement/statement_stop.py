@@ -7,7 +7,7 @@ import psycopg
 
 from db.errors import HowdahError
 from db.runs import Backend, Ending
-from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.libpq import Connection, abort_after, fetch_value
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import TERMINATE, Lender
@@ -148,6 +148,4 @@ class StatementStop:
         if run.connection_id is None or backend is None:
             return None
         async with self._lender.side_connection(run.owner_id, run.connection_id) as other:
-            found = await other.execute(query, (backend.pid, backend.started_at))
-            row = await found.fetchone()
-        return row[0] if row else None
+            return await fetch_value(other, query, (backend.pid, backend.started_at))

@@ -4,14 +4,13 @@ The places of the rows of a large result are kept beside it in the object store,
 replica returns the next page without another scan. They are deleted with the result.
 """
 
-import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from db.concurrency.waiting import SharedTasks
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore
 from db.row_scans.column_statistics import Statistics, StatisticsRequest
@@ -42,7 +41,8 @@ class ResultScans:
         self._results = results
         self._objects = objects
         self.scanner = Scanner(results)
-        self._running: dict[str, asyncio.Task[bytes]] = {}
+        self._scans = SharedTasks[str, bytes]("results: scan")
+        """Requests for the same pages at the same time wait for one scan."""
 
     async def places(
         self, run: RunRow, request: OrderRequest, *, offset: int, first: int
@@ -56,13 +56,13 @@ class ResultScans:
                 end = min(end, (1 + total) * PLACE.size)
                 records = await self._objects.read_bytes(key, start=start, end=end)
                 return PlacesPage(places_of(records), total)
-        answer = await self._shared(key, lambda: self._find_order(key, run, request))
+        answer = await self._scans.run(key, lambda: self._find_order(key, run, request))
         return PlacesPage(places_of(answer[start:end]), _total(answer))
 
     async def statistics(self, run: RunRow, request: StatisticsRequest) -> Statistics:
         """Statistics of a column of a run that has ended."""
         key = _key(run, request)
-        answer = await self._shared(key, lambda: self.scanner.scan(run, request))
+        answer = await self._scans.run(key, lambda: self.scanner.scan(run, request))
         return msgspec.json.decode(answer, type=Statistics)
 
     async def _find_order(self, key: str, run: RunRow, request: OrderRequest) -> bytes:
@@ -72,20 +72,6 @@ class ResultScans:
                 await self._objects.put_bytes(key, answer)
                 await self._delete_oldest(run)
         return answer
-
-    async def _shared(self, key: str, work: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
-        """Requests for the same pages at the same time wait for one scan."""
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.create_task(work(), name="results: scan")
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._end(key, done))
-        return await asyncio.shield(task)
-
-    def _end(self, key: str, task: "asyncio.Task[bytes]") -> None:
-        del self._running[key]
-        if not task.cancelled():
-            task.exception()  # the requests that wait for it may have been cancelled
 
     async def _delete_oldest(self, run: RunRow) -> None:
         kept = [one async for batch in self._objects.list(_folder(run)) for one in batch]

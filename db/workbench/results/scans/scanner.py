@@ -50,10 +50,6 @@ class Scanner:
             wait_s=MAX_WAIT_S,
         )
 
-    @property
-    def active_count(self) -> int:
-        return self._slots.in_use
-
     async def scan(self, run: RunRow, request: ScanRequest) -> bytes:
         """The answer of db.row_scans.scan_process.
 

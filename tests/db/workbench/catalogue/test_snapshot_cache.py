@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from db.concurrency.waiting import cancel_all
 from db.connections import Connections
 from db.errors import Forbidden, NotFound, TimedOut, TooLarge, Unavailable
 from db.events import EventBus, open_events
@@ -61,10 +62,10 @@ async def test_snapshot_has_all_objects_of_the_database(
     assert [each.comment for each in found.schemas if each.name == "depot"] == ["Goods"]
     crates, notes = (each for each in found.relations if each.schema == "depot")
     assert (crates.name, crates.kind, crates.comment) == ("crates", "r", "Wooden")
-    assert [(each.name, each.type, each.not_null, each.comment) for each in crates.columns] == [
-        ("id", "bigint", True, None),
-        ("size", "depot.size", False, None),
-        ("note", "character varying(20)", False, "Chalk"),
+    assert [(each.name, each.type, each.comment) for each in crates.columns] == [
+        ("id", "bigint", None),
+        ("size", "depot.size", None),
+        ("note", "character varying(20)", "Chalk"),
     ]
     assert (notes.name, notes.kind) == ("notes", "v")
     assert [each.name for each in found.sequences if each.schema == "depot"] == ["crates_id_seq"]
@@ -120,7 +121,7 @@ async def test_snapshot_read_before_a_change_is_not_kept(
 
 
 async def _is_loading(cache: CatalogueCache, count: int = 1) -> bool:
-    return len(cache._loads) == count
+    return len(cache._loads.keys) == count
 
 
 async def test_snapshot_belongs_to_one_owner_and_version_of_the_connection(
@@ -184,9 +185,8 @@ async def test_snapshot_does_not_wait_for_silent_databases_of_other_users(
         await until(lambda: _is_loading(cache, len(silents)))
         await cache.snapshot(owner, saved)
         assert not any(each.done() for each in waiting)
-        for each in (*waiting, *cache._tasks):
-            each.cancel()
-        await asyncio.gather(*waiting, *cache._tasks, return_exceptions=True)
+        await cancel_all(waiting)
+        await cache._loads.close()
 
 
 async def test_snapshot_of_a_large_database_is_cut(

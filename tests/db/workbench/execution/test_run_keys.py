@@ -119,9 +119,9 @@ async def test_sources_are_read_with_one_query(
     queries: list[str] = []
     query_catalogue = protocol.query_catalogue
 
-    async def counted(connection: Any, query: str, **more: Any) -> list[tuple[Any, ...]]:
+    async def counted(connection: Any, query: str, *rest: Any, **more: Any) -> list[Any]:
         queries.append(query)
-        return await query_catalogue(connection, query, **more)
+        return await query_catalogue(connection, query, *rest, **more)
 
     monkeypatch.setattr(protocol, "query_catalogue", counted)
     await succeeded(tables, "SELECT * FROM keyed.one")

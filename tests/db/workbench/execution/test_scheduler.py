@@ -205,3 +205,43 @@ async def test_run_with_unconfirmed_acceptance_is_executed(
     assert (await desk.end_of(accepted)).state == RunState.SUCCEEDED
     await desk.runner._executor.close(grace_s=10)  # waits until the connection is reset
     assert not any(desk.runner._scheduler._slots._held.values())
+
+
+async def test_failures_of_one_owner_hide_none_of_another_in_the_log(
+    committed_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in the runs of one owner hides none in those of another."""
+    ada, bob = OwnerId(new_id()), OwnerId(new_id())
+    has_queued = {ada, bob}
+
+    async def start_next(owner: OwnerId) -> bool:
+        if owner in has_queued:
+            raise KeyError("broken")
+        return False
+
+    async def is_queued(owner: OwnerId) -> bool:
+        return owner in has_queued
+
+    @asynccontextmanager
+    async def listen(owner: OwnerId) -> AsyncIterator[Subscription]:
+        async with events.subscribe(f"runs of {owner}") as changes:
+            yield changes
+
+    events = await open_events(committed_url)
+    runs = scheduler.RunScheduler(start_next, is_queued, listen, slots=2)
+    for owner in (ada, bob):
+        runs.wake(owner)
+    async with patience():
+        while len(caplog.messages) < 2:  # noqa: ASYNC110 - the log has no event
+            await asyncio.sleep(0.01)
+        has_queued.discard(bob)
+        runs.wake(bob)
+        while runs.users_waiting > 1:  # noqa: ASYNC110 - nor has the scheduler
+            await asyncio.sleep(0.01)
+        runs.wake(ada)
+        await runs.close()
+    await events.close()
+    broken = [each.getMessage() for each in caplog.records if each.exc_info]
+    assert sorted(broken) == sorted(
+        f"cannot start the queued runs of user_{owner.hex}, will retry" for owner in (ada, bob)
+    )

@@ -14,12 +14,11 @@ from arro3.core import Table
 from arro3.io import read_ipc_stream
 
 from db.errors import Unavailable
+from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, INT2, INT4, NUMERIC, TEXT
 from db.runs import Column
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
-from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
 ROOT = Path(__file__).parents[4]
-NUMERIC, TEXT = 1700, 25
 
 
 def columns(*given: tuple[str, int]) -> list[Column]:

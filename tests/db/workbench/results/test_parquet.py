@@ -15,16 +15,15 @@ import duckdb
 import pytest
 
 from db.errors import Unavailable
+from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, INT2, INT4, NUMERIC, TEXT
 from db.runs import Column
 from db.workbench.results import record_batches
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, group_rows
 from db.workbench.results.record_batches import PIECE_BYTES
-from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 from tests.fixtures.patience import PATIENCE_S, patience
 
 ROOT = Path(__file__).parents[4]
-NUMERIC, TEXT = 1700, 25
 
 
 class Batches:

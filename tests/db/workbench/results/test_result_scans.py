@@ -133,7 +133,7 @@ async def test_scan_that_takes_too_long_ends_its_process(
     with pytest.raises(TimedOut) as raised:
         await scans.places(run, order(run, SortBy("hash")), offset=0, first=10)
     assert "ORDER BY" in raised.value.hint
-    assert scans.scanner.active_count == 0
+    assert scans.scanner._slots.in_use == 0
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             assert "row_scans" not in " ".join(child.cmdline())

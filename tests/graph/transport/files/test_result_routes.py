@@ -163,7 +163,7 @@ async def test_download_of_lost_result_fails_before_response(
     await services.results.remove(owner_of(ada), id_of(run))
     answer = await ada.http.get(url)
     assert (answer.status_code, error_of(answer)["code"]) == (404, "NOT_FOUND")
-    assert services.result_files.active_count == 0
+    assert services.result_files._slots.in_use == 0
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
@@ -182,7 +182,7 @@ async def test_download_of_result_deleted_meanwhile_is_aborted(
     await services.results.remove(owner_of(ada), id_of(run))
     with pytest.raises(NotFound):
         [piece async for piece in pieces]
-    assert services.result_files.active_count == 0
+    assert services.result_files._slots.in_use == 0
 
 
 async def test_download_aborted_by_client_ends_its_work(
@@ -195,11 +195,11 @@ async def test_download_aborted_by_client_ends_its_work(
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readexactly(100_000)
-        assert services.result_files.active_count == 1
+        assert services.result_files._slots.in_use == 1
         writer.close()
         await writer.wait_closed()
         async with patience():
-            while services.result_files.active_count:  # noqa: ASYNC110 - no event tells
+            while services.result_files._slots.in_use:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 
 
