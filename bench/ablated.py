@@ -66,7 +66,7 @@ def send_through_sqlalchemy() -> None:
     )
 
     async def send(
-        _: Database, _source: object, sql: str, arguments: Sequence[Any]
+        _: Database, _source: object, _statement: object, sql: str, arguments: Sequence[Any]
     ) -> tuple[Sequence[Any], float]:
         began = time.perf_counter()
         async with engine.connect() as connection:
@@ -94,6 +94,12 @@ def read_all_columns() -> None:
     replace(paging, columns_of_rows=lambda _: None)
 
 
+def build_lists_from_rows() -> None:
+    from graph.executor.compile.codegen import RecordsBuilder
+
+    replace(RecordsBuilder, __call__=lambda *_: None)
+
+
 def resolve_lists_of_each_row() -> None:
     from graph.executor.compile import strawberry_adapter
 
@@ -113,6 +119,7 @@ PARTS: Mapping[str, Callable[[], None]] = {
     "leased statements": send_through_sqlalchemy,
     "gathering": send_alone,
     "selected columns": read_all_columns,
+    "lists from records": build_lists_from_rows,
     "lists of lists": resolve_lists_of_each_row,
     "frozen memory": collect_garbage_as_usual,
 }

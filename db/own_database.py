@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from db.errors import BadInput
 from db.postgres.engine import Database, open_database
 from db.postgres.route.pooling import check_direct_url
-from db.postgres.route.urls import parse_url
+from db.postgres.route.urls import DatabaseUrl, parse_url
 from db.postgres.schema import migrations
 from db.settings import Settings
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 
 log = logging.getLogger(__name__)
+
+_BETWEEN_URLS = re.compile(r"[\s,]+(?=postgres[a-z0-9+]*://)")
+"""The hosts of one URL are also separated by commas."""
 
 
 class SharedPostgres(NamedTuple):
@@ -82,6 +86,31 @@ async def _open_embedded(
     return await stack.enter_async_context(
         await EmbeddedPostgres.open(settings.data_dir / "postgres")
     )
+
+
+def split_urls(urls: str) -> list[str]:
+    return _BETWEEN_URLS.split(urls.strip())
+
+
+def standby_urls(settings: Settings) -> list[DatabaseUrl]:
+    """The URLs of HOWDAH_READ_DATABASE_URLS.
+
+    Raises:
+        BadInput: one of them cannot be used.
+    """
+    if settings.read_database_urls is None:
+        return []
+    try:
+        urls = [parse_url(url) for url in split_urls(settings.read_database_urls)]
+    except BadInput as error:
+        raise BadInput(f"HOWDAH_READ_DATABASE_URLS: {error.message}", hint=error.hint) from None
+    if any(url.pooled for url in urls):
+        raise BadInput(
+            "A URL of HOWDAH_READ_DATABASE_URLS leads through a pooler.",
+            hint="Use the address of the standby itself: a pooler may lead each statement to "
+            "another server.",
+        )
+    return urls
 
 
 def _urls(

@@ -16,10 +16,17 @@ from db.kit import idempotency
 from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
-from db.own_database import OwnDatabase, SharedPostgres, migrate, open_own_database
+from db.own_database import (
+    OwnDatabase,
+    SharedPostgres,
+    migrate,
+    open_own_database,
+    standby_urls,
+)
 from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.route.urls import parse_url
+from db.postgres.standbys import Standbys, open_standbys
 from db.quotas import Quotas, file_quota
 from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas
@@ -100,6 +107,7 @@ class Services:
     live_samples: LiveSamples
     quotas: Quotas
     heartbeat: Heartbeat | None = None
+    standbys: Standbys | None = None
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
@@ -128,7 +136,6 @@ async def open_services(
         own = await enter(_open_prepared(settings, shared))
         database = own.database
         events = await enter(_open_events(settings, own))
-        identity = await enter(_open_identity(settings, database, keys, events))
         vault = open_vault(settings, keys, database)
         workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
@@ -143,7 +150,7 @@ async def open_services(
             heartbeat=heartbeat,
             events=events,
             keys=keys,
-            identity=identity,
+            identity=await enter(_open_identity(settings, database, keys, events)),
             storage=storage or PostgresStorage(database, quota=file_quota(settings)),
             objects=objects,
             vault=vault,
@@ -160,6 +167,7 @@ async def open_services(
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
+            standbys=await enter(_open_standbys(settings, database)),
             embedded=own.embedded,
             shared=shared,
         )
@@ -271,6 +279,13 @@ async def _identify(settings: Settings, database: Database) -> UUID:
     return (await recognize(database, keep=run_limits(settings).retention)).id
 
 
+def _open_standbys(
+    settings: Settings, database: Database
+) -> contextlib.AbstractAsyncContextManager[Standbys | None]:
+    urls = standby_urls(settings)
+    return open_standbys(urls, database, pool_size=settings.database_pool_size)
+
+
 @contextlib.asynccontextmanager
 async def _open_events(settings: Settings, own: OwnDatabase) -> AsyncIterator[EventBus]:
     bus = await open_events(settings.events_url or own.direct_url)
@@ -330,7 +345,7 @@ def _local_admin_only(
 def _targets(settings: Settings, own: OwnDatabase) -> Targets:
     """The hosts that users may connect to, without Howdah's own database."""
     urls = (settings.database_url, settings.direct_database_url, own.direct_url)
-    places = [parse_url(url) for url in urls if url]
+    places = [*(parse_url(url) for url in urls if url), *standby_urls(settings)]
     return Targets(
         Reach.parse(
             settings.targets, private_by_default=settings.development and settings.on_loopback

@@ -14,8 +14,9 @@ from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
-from db.postgres.engine import ReadSession, Session
+from db.postgres.engine import ReadSession, Session, SingleReads
 from db.postgres.monitoring.figures import StatementCount
+from db.postgres.standbys import OperationReads, RoutedReads
 from db.services import Services
 from db.user_networks import remember_network
 from db.users.throttle import network_of
@@ -129,6 +130,8 @@ class Context:
     cost: int | None = None
     """The requested fields, once they are counted."""
     statements: StatementCount = field(default_factory=StatementCount)
+    reads: OperationReads | None = None
+    """Where the operation reads, if its client keeps a position (db.postgres.standbys)."""
 
     @property
     def signed_in(self) -> Viewer:
@@ -175,6 +178,8 @@ class Context:
 
     def release_slot(self) -> None:
         """Call before a long wait, so that the next operation of the viewer can run."""
+        if self.reads is not None:
+            self.reads.leave_standby()  # which may lack what the operation waits for
         self.slot.end()
 
     @property
@@ -182,12 +187,17 @@ class Context:
         """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
+    def open_reads(self) -> SingleReads | RoutedReads:
+        """A session for one batch of reads."""
+        if self.reads is not None:
+            return self.reads.open(self.slot.reads)
+        return self.services.database.read(share=self.slot.reads)
+
     def read(
         self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Awaitable[Answer]:
         """Run `work` with a repository of the viewer, for reading."""
-        session = self.services.database.read(share=self.slot.reads)
-        return work(of(session, self.owner))
+        return work(of(self.open_reads(), self.owner))
 
     async def search(
         self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.toy",
     "tests.fixtures.clients",
     "tests.fixtures.replicas",
+    "tests.fixtures.standby_readers",
     "tests.fixtures.imports",
     "tests.fixtures.otlp",
     "tests.fixtures.changes",

@@ -120,7 +120,7 @@ def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
     """
     environment = {
         "HOWDAH_DATABASE_URL": url,
-        "HOWDAH_DATA_DIR": str(folder),
+        "HOWDAH_DATA_DIR": str(folder.parent),  # one folder of files, as of replicas
         "HOWDAH_ENV": "production",
         "HOWDAH_ALLOW_ROOT": "true",
         **_KEYS,

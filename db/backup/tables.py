@@ -43,7 +43,7 @@ SELECT c.relname,
 FROM pg_class c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
   AND c.relname NOT IN ('alembic_version', 'database_checks', 'audit_stream', 'open_connections',
-                        'installation', 'replica_processes')
+                        'installation', 'replica_processes', 'unended_backends')
 ORDER BY c.relname
 """
 

@@ -14,6 +14,7 @@ from db.database_sessions.rows import (
 from db.database_sessions.unscoped.orphans import (
     close_lost,
     close_overdue,
+    find_closed,
     held_states,
 )
 from db.database_sessions.unscoped.retention import delete_closed_sessions
@@ -32,5 +33,6 @@ __all__ = [
     "close_overdue",
     "closed_error",
     "delete_closed_sessions",
+    "find_closed",
     "held_states",
 ]

@@ -9,15 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    DateTime,
+    Boolean,
     Integer,
+    Interval,
     Select,
     Text,
     Update,
     Uuid,
     bindparam,
+    case,
     func,
     insert,
+    null,
     select,
 )
 from sqlalchemy.sql import ClauseElement
@@ -199,11 +202,10 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
     @change_statement
     def _begin_statement(cls) -> ClauseElement:
         held = cls.table().c
-        timeout = func.make_interval(0, 0, 0, 0, 0, 0, held.transaction_timeout_ms / 1000.0)
         values = {
             "state": SessionState.RUNNING,
             "last_used_at": func.clock_timestamp(),
-            "expires_at": held.transaction_started_at + timeout,
+            "expires_at": held.transaction_started_at + _interval(held.transaction_timeout_ms),
             "warning": None,
             "revision": held.revision + 1,
         }
@@ -287,15 +289,28 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
 
     @classmethod
     def _status(cls) -> dict[str, Any]:
-        at = DateTime(timezone=True)
+        """The time-outs begin by the clock of the database, which is the one that judges them."""
+        held, now = cls.table().c, func.statement_timestamp()
+        age = bindparam("transaction_age", type_=Interval())
+        is_new = bindparam("is_new_transaction", type_=Boolean())
+        started_at = case(
+            (age.is_(None), null()), (is_new, now - age), else_=held.transaction_started_at
+        )
         return {
             "state": bindparam("state"),
-            "transaction_started_at": bindparam("transaction_started_at", type_=at),
+            "transaction_started_at": started_at,
             "statement_count": bindparam("statement_count", type_=Integer()),
-            "expires_at": bindparam("expires_at", type_=at),
-            "last_used_at": func.clock_timestamp(),
-            "revision": cls.table().c.revision + 1,
+            "expires_at": func.least(
+                now + _interval(held.idle_timeout_ms),
+                started_at + _interval(held.transaction_timeout_ms),
+            ),
+            "last_used_at": now,
+            "revision": held.revision + 1,
         }
+
+
+def _interval(milliseconds: Any) -> Any:
+    return func.make_interval(0, 0, 0, 0, 0, 0, milliseconds / 1000.0)
 
 
 def closed_error(session: DatabaseSessionRow, *, field: str) -> Conflict:

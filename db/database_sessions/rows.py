@@ -1,6 +1,6 @@
 """Immutable values of database sessions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -83,9 +83,11 @@ class SessionStatus(NamedTuple):
     """The state of a session between two statements, as the server reports it."""
 
     state: str
-    transaction_started_at: datetime | None
     statement_count: int
-    expires_at: datetime
+    transaction_age: timedelta | None
+    """How long the open transaction has lasted; None outside one. Times are of the database."""
+    is_new_transaction: bool
+    """False if the recorded start of the transaction stays."""
 
 
 class SessionBackend(NamedTuple):

@@ -26,6 +26,8 @@ class Backlog:
     def __init__(self, *, capacity: int) -> None:
         self._capacity = capacity
         self._events: dict[Event, None] = {}
+        self._has_missed = False
+        """Whether the queue may hold a `missed` event, which covers others."""
         self._woken = asyncio.Event()
 
     def __len__(self) -> int:
@@ -36,6 +38,7 @@ class Backlog:
             self._shrink()
         if not self._covers(event):
             self._events[event] = None
+            self._has_missed = self._has_missed or event.missed
         self._woken.set()
 
     def take(self, limit: int) -> list[Event]:
@@ -44,6 +47,7 @@ class Backlog:
         for event in taken:
             del self._events[event]
         if not self._events:
+            self._has_missed = False
             self._woken.clear()
         return taken
 
@@ -62,9 +66,10 @@ class Backlog:
         self._woken.set()
 
     def _covers(self, event: Event) -> bool:
-        return (
-            event in self._events
-            or Event(event.topic, missed=True) in self._events
+        if event in self._events:
+            return True
+        return self._has_missed and (
+            Event(event.topic, missed=True) in self._events
             or Event(EVERY_TOPIC, missed=True) in self._events
         )
 
@@ -72,3 +77,4 @@ class Backlog:
         topics = dict.fromkeys(Event(event.topic, missed=True) for event in self._events)
         too_many = len(topics) >= self._capacity
         self._events = {Event(EVERY_TOPIC, missed=True): None} if too_many else topics
+        self._has_missed = True

@@ -1,7 +1,6 @@
 """The event bus over any transport: batching, fan-out, heartbeats and reconnects."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ import msgspec
 from db.concurrency.waiting import Backoff, cancel_all, wait_up_to
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
+from db.events.frames import fits, pack, unpack
 from db.events.subscription import Subscription, Subscriptions
 from db.events.watch import Watches
 from db.figures import Distribution
@@ -24,9 +24,6 @@ Send = Callable[[Sequence[str]], Awaitable[object]]
 OpenLink = Callable[[Receive], AbstractAsyncContextManager[Send]]
 """Opens a link. Every listening process, the sender included, receives each frame in order."""
 
-# PostgreSQL refuses a NOTIFY of 8000 bytes or more; all carriers share the limit, so that moving
-# from one to another changes nothing.
-FRAME_LIMIT = 7_900
 BATCH_LIMIT = 500
 UNSENT_LIMIT = 4_096
 
@@ -103,8 +100,7 @@ class EventBus:
     async def publish(self, topic: str, payload: str = "") -> None:
         """Announces a committed change. Does not wait for the bus and does not fail with it."""
         event = Event(topic, payload)
-        fits = len(encode(event)) <= FRAME_LIMIT
-        self._unsent.add(event if fits else Event(topic, missed=True))
+        self._unsent.add(event if fits(event) else Event(topic, missed=True))
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
@@ -170,8 +166,8 @@ class EventBus:
         await self._send_and_confirm(send, [self._heartbeat])
 
     async def _send_and_confirm(self, send: Send, batch: Sequence[Event]) -> None:
-        """Sends a batch and waits for its last event to return, which proves both directions."""
-        frames = [encode(event) for event in batch]
+        """Sends a batch and waits for its last frame to return, which proves both directions."""
+        frames = pack(batch)
         self._expected = frames[-1]
         self._returned.clear()
         began = time.perf_counter()
@@ -184,10 +180,11 @@ class EventBus:
         if frame == self._expected:
             self._returned.set()
         try:
-            event = msgspec.json.decode(frame, type=Event)
+            events = unpack(frame)
         except msgspec.DecodeError:
             log.warning("Ignored an invalid event on the %s bus", self.kind)
-        else:
+            return
+        for event in events:
             self._subscriptions.deliver(event)
 
     async def _poll_while_down(self) -> None:
@@ -195,9 +192,3 @@ class EventBus:
             await asyncio.sleep(POLL_S)
             if not self._up.is_set():
                 self._subscriptions.mark_missed()
-
-
-def encode(event: Event) -> str:
-    """Encodes as ASCII, so that no server encoding can reject an event."""
-    frame = msgspec.json.encode(event)
-    return frame.decode() if frame.isascii() else json.dumps(event, separators=(",", ":"))

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Text, delete, text, true
 
 from db.installation.copied_work import end_copied_work
 from db.kit.base import Base, Mapped, mapped_column, new_id
-from db.kit.live_processes import ReplicaProcess
+from db.kit.live_processes import ReplicaProcess, UnendedBackend
 from db.postgres.engine import Database, ReadSession, Session
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.statements import Changes, Statement, compile_change, compile_statement
@@ -54,6 +54,7 @@ _LEARN_SYSTEM = compile_change(
         RETURNING id""")
 )
 _FORGET_PROCESSES = compile_change(delete(ReplicaProcess).returning(ReplicaProcess.process))
+_FORGET_BACKENDS = compile_change(delete(UnendedBackend).returning(UnendedBackend.id))
 
 
 class InstallationRecord(Base):
@@ -150,6 +151,7 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         return await session.rows(statement, **values)
 
     await session.rows(_FORGET_PROCESSES)  # of the original, or of this database before
+    await session.rows(_FORGET_BACKENDS)  # those of the original are not for a copy to terminate
     ended = await end_copied_work(execute, keep=keep)
     log.warning(
         "this database is a copy of installation %s: it becomes installation %s; ended in the "

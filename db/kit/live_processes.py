@@ -48,6 +48,18 @@ class ReplicaProcess(Base):
     """Digests of the settings that all replicas must share, by name."""
 
 
+class UnendedBackend(Base):
+    """A run or session of another process, with a backend that `process` has to terminate.
+
+    Not part of a backup, as the processes.
+    """
+
+    __tablename__ = "unended_backends"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    process: Mapped[int] = mapped_column(BigInteger)
+
+
 IS_LIVE = """EXISTS (
     SELECT 1 FROM replica_processes AS holder
     WHERE holder.process = held.process AND holder.fenced_at IS NULL)"""

@@ -8,7 +8,8 @@ from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, tru
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
-from db.kit.repository import R, Repository, S, make_rows
+from db.kit.repository import R, Repository, S
+from db.kit.rows import Rows
 from db.postgres.statements import Statement
 
 PARENTS = (
@@ -32,11 +33,11 @@ class PagesOfParents(Repository[R, S]):
         """A page for each parent. `query` is a `page_per_parent`."""
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        make = make_rows(self.page_row(window.columns, order))
-        found: list[list[R]] = [[] for _ in ids]
+        row = self.page_row(window.columns, order)
+        found: list[list[Any]] = [[] for _ in ids]
         for record in await self.run(query, ids=list(ids), **values):
-            found[record[-1] - 1].append(make(record[:-1]))
-        pages = (make_page(rows, window, order) for rows in found)
+            found[record[-1] - 1].append(record[:-1])
+        pages = (make_page(Rows(row, records), window, order) for records in found)
         return dict(zip(ids, pages, strict=True))
 
     @classmethod

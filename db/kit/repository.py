@@ -1,8 +1,6 @@
 """Repositories: every statement is restricted to the rows of one owner in one table."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
 from typing import Any, ClassVar, Generic, NamedTuple, cast
 from uuid import UUID
 
@@ -38,6 +36,7 @@ from db.kit.paging import (
     window_values,
 )
 from db.kit.partial_rows import Columns, partial_row
+from db.kit.rows import Rows, make_rows, rows_of
 from db.kit.unscoped import OwnerLookup
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import Statement, change_statement, statement
@@ -45,19 +44,6 @@ from db.postgres.statements import Statement, change_statement, statement
 R = TypeVar("R", bound=NamedTuple)
 S = TypeVar("S", bound=ReadSession, default=Session)
 """The session of a repository: on a ReadSession, mypy refuses the methods that change rows."""
-
-
-_WHOLE = itemgetter(slice(None))
-
-
-def make_rows(row: type[R]) -> Callable[[Iterable[Any]], R]:
-    """Like `row._make`, but without its length check for each record."""
-    return cast("Callable[[Iterable[Any]], R]", partial(tuple.__new__, row))
-
-
-def rows_of(row: type[R], records: Iterable[Any]) -> list[R]:
-    """The records as rows. A slice of a record is a tuple, which is read faster than a record."""
-    return list(map(make_rows(row), map(_WHOLE, records)))
 
 
 def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
@@ -252,8 +238,8 @@ class Repository(OwnerLookup, Generic[R, S]):
     def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
         row = self.page_row(window.columns, order)
         if self._row_has_sort_key(order):
-            return make_page(rows_of(row, found), window, order)
-        rows = rows_of(row, [record[:-1] for record in found])
+            return make_page(Rows(row, found), window, order)
+        rows = Rows(row, [record[:-1] for record in found])
         return make_page(rows, window, order, keys=[record[-1] for record in found])
 
     @classmethod

@@ -1,6 +1,6 @@
 """A limit on what one user may store of one kind, checked mostly without counting."""
 
-import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
@@ -114,4 +114,4 @@ class RowQuota:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    return time.monotonic()

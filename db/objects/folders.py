@@ -2,20 +2,107 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import secrets
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from db.errors import Unavailable
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LOOK_S = 2.0
+"""How long a request waits for a folder. One on a network whose server is down never answers."""
 
 _NAME = ".howdah-folder"
 # obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")
+
+
+class FolderState(NamedTuple):
+    error: OSError | None
+    """Why it cannot be read."""
+    free_bytes: int = 0
+
+
+class FolderWatch:
+    """Looks at a folder in a thread, and at most in one: a folder that hangs keeps its thread.
+
+    The thread is a daemon, so that it does not keep the process from exiting.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._looking: asyncio.Future[FolderState] | None = None
+        self._is_reported = False
+
+    async def look(self) -> FolderState:
+        """Callers share a look that is under way.
+
+        Raises:
+            Unavailable: the folder did not answer in time.
+        """
+        if self._looking is None or self._looking.get_loop() is not asyncio.get_running_loop():
+            self._looking = self._begin()
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await asyncio.shield(self._looking)
+        except TimeoutError:
+            if not self._is_reported:
+                log.error("the folder for files did not answer in %g s: %s", LOOK_S, self._folder)  # noqa: TRY400 - no bug
+            self._is_reported = True
+            raise _no_answer() from None
+
+    async def require(self) -> FolderState:
+        """Raises Unavailable also if the folder is missing."""
+        state = await self.look()
+        if isinstance(state.error, FileNotFoundError | NotADirectoryError):
+            log.error("the folder for files is missing: %s", self._folder)
+            raise Unavailable(
+                "The folder for files is missing.",
+                hint="Ask the operator to restore it. The log contains its path.",
+            )
+        return state
+
+    def _begin(self) -> "asyncio.Future[FolderState]":
+        loop = asyncio.get_running_loop()
+        looking: asyncio.Future[FolderState] = loop.create_future()
+
+        def end(state: FolderState) -> None:
+            looking.set_result(state)
+            if self._looking is looking:
+                self._looking, self._is_reported = None, False
+
+        def work() -> None:
+            state = _look_at(self._folder)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(end, state)
+
+        threading.Thread(target=work, name="objects: folder", daemon=True).start()
+        return looking
+
+
+def _look_at(folder: Path) -> FolderState:
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+        return FolderState(None, shutil.disk_usage(folder).free)
+    except OSError as error:
+        return FolderState(error)
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable(
+        "The folder for files does not respond.",
+        hint="Try again later. The log has its path.",
+        retry_after_s=5,
+    )
 
 
 async def in_folder(read: Callable[[Path], T], folder: Path) -> T:

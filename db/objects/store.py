@@ -8,7 +8,6 @@ import contextlib
 import functools
 import logging
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
 from db.objects.folders import (
+    FolderWatch,
     folder_error,
     folder_of,
     has_folder_id,
@@ -80,6 +80,7 @@ class ObjectStore:
         self._place = place
         self._open_store = open_store
         self._folder = folder
+        self._watch = None if folder is None else FolderWatch(folder)
         self._fault: str | None = None
         self._probe_expires_at = 0.0
         self._probing = asyncio.Lock()
@@ -99,7 +100,8 @@ class ObjectStore:
         """
         import obstore
 
-        self._require_folder()
+        if self._watch is not None:
+            await self._watch.require()  # obstore would recreate a missing folder silently
         source = _Stoppable(chunks)
         with self._request("put"):
             sending = asyncio.ensure_future(
@@ -172,12 +174,18 @@ class ObjectStore:
 
     async def ping(self) -> None:
         """Raises Unavailable if the store does not respond."""
-        self._require_folder()
-        if self._folder is not None:  # without obstore: the first answer of a server needs this
-            await in_folder(os.listdir, self._folder)
-            return
-        with self._request("ping"):
-            await anext(aiter(self._store.list("nothing/here")), None)
+        await self._look()
+
+    async def _look(self) -> int | None:
+        """Returns the free bytes of the disk of a folder."""
+        if self._folder is None or self._watch is None:
+            with self._request("ping"):
+                await anext(aiter(self._store.list("nothing/here")), None)
+            return None
+        state = await self._watch.require()  # without obstore: the first answer of a server
+        if state.error is not None:
+            raise folder_error(self._folder, state.error)
+        return state.free_bytes
 
     @property
     def is_new(self) -> bool:
@@ -208,10 +216,10 @@ class ObjectStore:
     async def _probe(self) -> str | None:
         try:
             async with asyncio.timeout(PROBE_S):
-                await self.ping()
+                free_bytes = await self._look()
         except (HowdahError, TimeoutError):
             return "The object store does not respond."
-        if self._folder is not None and shutil.disk_usage(self._folder).free < MIN_FREE_BYTES:
+        if free_bytes is not None and free_bytes < MIN_FREE_BYTES:
             return "The disk of the object store is full."
         return None
 
@@ -225,15 +233,6 @@ class ObjectStore:
         return await asyncio.to_thread(
             prune, self._folder, time.time() - older_than.total_seconds()
         )
-
-    def _require_folder(self) -> None:
-        """Raises if the folder is missing, because obstore would recreate it silently."""
-        if self._folder is not None and not self._folder.is_dir():
-            log.error("the folder for files is missing: %s", self._folder)
-            raise Unavailable(
-                "The folder for files is missing.",
-                hint="Ask the operator to restore it. The log contains its path.",
-            )
 
     @contextlib.contextmanager
     def _request(self, name: str) -> Iterator[None]:

@@ -312,7 +312,9 @@ class Database:
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
         except BaseException as error:
             broken = isinstance(error, Dropped)
-            self.figures.add(kind, sql, time.perf_counter() - began)
+            is_probe = source is self._reserve and isinstance(error, asyncio.CancelledError)
+            seconds = time.perf_counter() - began  # of a probe: how long it had patience
+            self.figures.add(kind, sql, seconds, may_be_slow=not is_probe)
             raise
         else:
             self.answered_at = ended = time.perf_counter()
@@ -357,7 +359,7 @@ async def _fetch_on(
     try:
         records: Rows = await driver.fetch(sql, *arguments)
     except FAILURES as error:
-        if (meaning := translate_error(error, driver)) is None:
+        if (meaning := translate_error(error, driver, is_reading=lease.is_reading)) is None:
             raise
         # The server may be unreachable, so the cancel may not arrive.
         if isinstance(error, TimeoutError):

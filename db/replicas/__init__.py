@@ -3,5 +3,13 @@
 from db.kit.live_processes import SILENT_AFTER, ReplicaProcess
 from db.replicas.heartbeat import Heartbeat
 from db.replicas.repository import ReplicaRow, Replicas
+from db.replicas.unended_backends import UnendedBackends
 
-__all__ = ["SILENT_AFTER", "Heartbeat", "ReplicaProcess", "ReplicaRow", "Replicas"]
+__all__ = [
+    "SILENT_AFTER",
+    "Heartbeat",
+    "ReplicaProcess",
+    "ReplicaRow",
+    "Replicas",
+    "UnendedBackends",
+]

@@ -35,6 +35,7 @@ from db.runs.unscoped.lookups import (
 from db.runs.unscoped.orphans import (
     cancel_states,
     end_overdue,
+    find_ended_runs,
     interrupt_orphans,
     interrupt_queued,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "existing_run_ids",
     "expire_over_quota",
     "find_any_run",
+    "find_ended_runs",
     "interrupt_orphans",
     "interrupt_queued",
     "kept_result_bytes",

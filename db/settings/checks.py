@@ -20,11 +20,16 @@ def quoted(value: str) -> str:
     return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")
 
 
-def check_database_urls(url: str | None, direct_url: str | None) -> None:
+def check_database_urls(url: str | None, direct_url: str | None, read_urls: str | None) -> None:
     if direct_url and not url:
         raise BadInput(
             "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
             hint="Set both, to the same database; the direct URL must not lead through a pooler.",
+        )
+    if read_urls and not url:
+        raise BadInput(
+            "HOWDAH_READ_DATABASE_URLS is set, but HOWDAH_DATABASE_URL is not.",
+            hint="Set HOWDAH_DATABASE_URL to the primary of these standbys.",
         )
 
 

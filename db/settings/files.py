@@ -11,7 +11,7 @@ from db.errors import BadInput
 
 SUFFIX = "_FILE"
 MAX_BYTES = 65_536
-_SECRET_ENDINGS = ("_key", "_secret", "_token", "_password", "_url")
+_SECRET_ENDINGS = ("_key", "_secret", "_token", "_password", "_url", "_urls")
 _PUBLIC_URLS = ("public_url", "jwks_url")
 
 

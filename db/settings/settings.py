@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     database_url: str | None = None
     direct_database_url: str | None = None
+    read_database_urls: str | None = None
     database_pool_size: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 32
     database_wait_ms: Positive = 3_000
     database_connect_ms: Positive = 10_000
@@ -250,7 +251,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         expected={name: getattr(settings, name) for name in _EXPECTED_OF_TOKENS},
     )
     external_algorithms(settings)
-    check_database_urls(settings.database_url, settings.direct_database_url)
+    check_database_urls(
+        settings.database_url, settings.direct_database_url, settings.read_database_urls
+    )
     check_trusted_proxies(settings.trusted_proxies)
     check_public_url(settings.public_url)
     check_documents(settings.documents, settings.documents_path)

@@ -7,6 +7,7 @@ from db.errors import HowdahError
 from db.events import EventBus
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
+from db.postgres.standbys import Standbys
 from db.replicas import Heartbeat
 from db.replicas.fingerprints import find_differences
 from db.system.health import PROBE_S, DatabaseProbe, probe_database
@@ -21,6 +22,8 @@ class ServerParts(Protocol):
     def events(self) -> EventBus: ...
     @property
     def objects(self) -> ObjectStore: ...
+    @property
+    def standbys(self) -> Standbys | None: ...
     @property
     def heartbeat(self) -> Heartbeat | None: ...
 
@@ -39,6 +42,8 @@ async def examine(server: ServerParts) -> Condition:
     faults = [store_fault] if store_fault else []
     if not server.events.is_up:
         faults.append("The event bus does not respond.")
+    if database.serves and server.standbys is not None:
+        faults += server.standbys.faults
     if database.serves and server.heartbeat is not None:
         if server.heartbeat.is_failing:
             faults.append("The database does not accept changes.")

@@ -53,7 +53,7 @@ class Administration:
         user = await self._database.transaction(change)
         await self._access.announce(user_id)
         log.info(
-            "user %s now has the role %s, suspended: %s", user_id, user.role, user.suspended_at
+            "user %s now has the role %s, suspended: %s", user_id.hex, user.role, user.suspended_at
         )
         return user
 

@@ -137,7 +137,7 @@ class Identity:
             raise wrong_refresh_token()
         if rotation.revoked:
             log.warning(
-                "a refresh token of %s was reused; its session was revoked", rotation.user.id
+                "a refresh token of %s was reused; its session was revoked", rotation.user.id.hex
             )
             await self.access.announce(rotation.user.id)
             raise wrong_refresh_token()
@@ -287,7 +287,7 @@ class Identity:
                 )
             )
         except HowdahError as error:  # the next sign-in tries again
-            log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
+            log.info("the hash of %s's password was not renewed: %s", user_id.hex, error.message)
 
     async def _set_password(
         self, user: UserRow, verified: str, new_hash: str, device: Device

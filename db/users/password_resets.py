@@ -113,7 +113,7 @@ class PasswordResets:
                 lambda session: _set_password(session, token_hash, password_hash)
             )
         await self._access.announce(user.id)
-        log.info("the password of %s was reset", user.id)
+        log.info("the password of %s was reset", user.id.hex)
         return user
 
     async def _mail_link(self, mail: Mail, email: str, link: Callable[[str], str]) -> None:

@@ -14,11 +14,12 @@ import click
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.objects.store import open_objects
-from db.own_database import OwnDatabase, open_own_database
+from db.own_database import OwnDatabase, open_own_database, split_urls, standby_urls
 from db.postgres.embedded import use_running_server
 from db.postgres.route.pooling import NO_DIRECT_URL, is_url_pooled
 from db.postgres.route.urls import parse_url
 from db.postgres.schema import migrations
+from db.postgres.standbys import examine_standbys
 from db.replicas.fingerprints import find_differences, is_fatal, take_fingerprints
 from db.security.keys import load_keys
 from db.security.vault import Keychain
@@ -86,10 +87,14 @@ def _display(name: str, value: object) -> str:
         return "-"
     if name in SECRETS:
         return "(set)"
-    if name.endswith("_url"):
-        parts = urlsplit(str(value))
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return str(value)
+    if name.endswith("_urls"):
+        return ", ".join(map(_display_url, split_urls(str(value))))
+    return _display_url(str(value)) if name.endswith("_url") else str(value)
+
+
+def _display_url(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _check(settings: Settings) -> list[Finding]:
@@ -221,6 +226,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
                 async for finding in _pooler(own, settings.database_url):
                     can_query &= finding.state is not CheckState.BROKEN
                     yield finding
+            async for finding in _standbys(settings, own):
+                yield finding
             yield await _events(settings.events_url or own.direct_url)
             if can_query and not settings.development:
                 async for finding in _replicas(settings, own):
@@ -294,6 +301,22 @@ async def _login_retry(dsn: str) -> Finding:
     message = f"After an outage PgBouncer refuses clients for {retry_s} s (server_login_retry)."
     hint = "Set server_login_retry = 1 in pgbouncer.ini."
     return Finding(CheckState.ATTENTION, "pooler", message, hint)
+
+
+async def _standbys(settings: Settings, own: OwnDatabase) -> AsyncIterator[Finding]:
+    subject = "standbys"
+    async for found in examine_standbys(standby_urls(settings), own.database):
+        if found.fault is not None:
+            hint = "Correct HOWDAH_READ_DATABASE_URLS. Until then the primary answers its queries."
+            yield Finding(CheckState.ATTENTION, subject, found.fault, hint)
+        elif found.is_late:
+            message = f"The standby at {found.place} is {found.lag_bytes:,} bytes behind."
+            hint = "Check that it receives changes and replays them: it is not read while it lags."
+            yield Finding(CheckState.ATTENTION, subject, message, hint)
+        else:
+            hint = "Set hot_standby_feedback = on there, or its long reads may be cancelled."
+            message = f"The standby at {found.place} can be read."
+            yield Finding(CheckState.OK, subject, message, hint if found.cancels_reads else "")
 
 
 async def _events(url: str) -> Finding:

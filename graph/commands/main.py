@@ -5,6 +5,7 @@ So `howdah --help` and usage errors load nothing else. uvicorn loads click anywa
 """
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +13,7 @@ from typing import NoReturn
 import click
 
 from db.errors import HowdahError
-from db.settings import load_settings
+from db.settings import PREFIX, load_settings
 from db.version import __version__
 from graph.commands.options import data_dir_option
 from graph.commands.user import user_group
@@ -25,7 +26,10 @@ def app() -> None:
 
 
 def main() -> NoReturn:
-    """Run a command. An expected error is printed as one line and a hint, without a traceback."""
+    """Run a command. An expected error is printed as one line and a hint, without a traceback.
+
+    All errors are one line of JSON if the log is set to JSON: a collector reads both.
+    """
     try:
         sys.exit(app.main(prog_name="howdah", standalone_mode=False))
     except HowdahError as error:
@@ -38,11 +42,25 @@ def main() -> NoReturn:
         _fail(error.format_message(), f"Run `{command} --help`.", code=error.exit_code)
     except click.Abort:
         _fail("The command was aborted.", "Run it again to start over.")
+    except Exception as error:
+        if not _is_json():
+            raise
+        _fail(f"The command failed: {type(error).__name__}.", "Report it as a bug.", error=error)
 
 
-def _fail(message: str, hint: str, *, code: int = 1) -> NoReturn:
-    click.echo(f"error: {message}\nhint: {hint}", err=True)
+def _fail(message: str, hint: str, *, code: int = 1, error: Exception | None = None) -> NoReturn:
+    if _is_json():
+        from graph.server.logs import error_line
+
+        click.echo(error_line("graph.commands.main", message, hint, error), err=True)
+    else:
+        click.echo(f"error: {message}\nhint: {hint}", err=True)
     sys.exit(code)
+
+
+def _is_json() -> bool:
+    """Read from the environment: the settings may be what is wrong."""
+    return os.environ.get(f"{PREFIX}LOG_FORMAT", "").strip() == "json"
 
 
 @app.command()

@@ -13,6 +13,8 @@ _leave_strings: set[Callable[..., Any]] = set()
 _spell_integers: set[Callable[..., Any]] = set()
 _many_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
 _rows_accepted: dict[Callable[..., Any], type] = {}
+_spellings: dict[Callable[..., Any], tuple[str, str]] = {}
+_holding_records: set[type] = set()
 
 
 def leaving_strings(serialize: F) -> F:
@@ -65,3 +67,32 @@ def accepting(row: type) -> Callable[[F], F]:
 
 def accepted_by(is_type_of: Callable[..., Any] | None) -> type | None:
     return None if is_type_of is None else _rows_accepted.get(is_type_of)
+
+
+def spelling(column: str, expression: str) -> Callable[[F], F]:
+    """Mark a resolver that returns this Python expression of one attribute of its parent.
+
+    `expression` has `{0}` for the value of the attribute.
+    """
+
+    def mark(resolve: F) -> F:
+        _spellings[resolve] = column, expression
+        return resolve
+
+    return mark
+
+
+def spelling_of(resolve: Callable[..., Any]) -> tuple[str, str] | None:
+    return _spellings.get(resolve)
+
+
+def holding_records(list_class: type) -> None:
+    """Mark a class of lists whose items are instances of `row`, a NamedTuple.
+
+    Their values are in `records` too, in the order of `row._fields`.
+    """
+    _holding_records.add(list_class)
+
+
+def holds_records(list_class: type) -> bool:
+    return list_class in _holding_records

@@ -17,7 +17,7 @@ from db.errors import BadInput, HowdahError
 from db.kit.base import parse_uuid
 from db.users import Scopes
 from graph.context import Context
-from graph.executor.hints import accepting
+from graph.executor.hints import accepting, spelling
 from graph.kit.fields import field
 from graph.kit.loaders import BatchLoader
 
@@ -113,6 +113,7 @@ def node(
 
 def _id_field(prefix: str) -> Any:
     @field(ID_DESCRIPTION, reads=("id",))
+    @spelling("id", f"'{prefix}_' + {{0}}.hex")
     def id(root: strawberry.Parent[RowWithId]) -> strawberry.ID:
         return f"{prefix}_{root.id.hex}"  # type: ignore[return-value]  # pages resolve thousands: calling `ID` for each is measurable
 

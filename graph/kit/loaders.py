@@ -28,7 +28,8 @@ class BatchLoader(ABC, Generic[K, V]):
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._pending_keys: list[K] = []
         self._batches: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakly
-        self._loop = asyncio.get_running_loop()
+        task = context.task  # knows the loop without asking the kernel for the process
+        self._loop = asyncio.get_running_loop() if task is None else task.get_loop()
 
     @classmethod
     def of(cls, context: Context) -> Self:
@@ -137,8 +138,7 @@ class Loader(BatchLoader[K, V]):
         """Finds the values of `keys`."""
 
     async def find(self, keys: list[K]) -> Mapping[K, V]:
-        context = self.context
-        async with context.services.database.read(share=context.slot.reads) as session:
+        async with self.context.open_reads() as session:
             return await self.batch(session, keys)
 
 
@@ -155,5 +155,4 @@ class ById(Loader[UUID, V]):
         return {row.id: row for row in await rows.get_many(keys)}
 
     def find_one(self, key: UUID) -> Awaitable[V | None]:
-        session = self.context.services.database.read(share=self.context.slot.reads)
-        return self.repository(session, self.context.owner).get(key)
+        return self.repository(self.context.open_reads(), self.context.owner).get(key)

@@ -12,13 +12,16 @@ import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Page, Window
+from db.kit.rows import Rows
 from graph.context import Info
-from graph.executor.hints import accepting, resolving_many
+from graph.executor.hints import accepting, holding_records, resolving_many
 from graph.kit.columns import columns_of_rows
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.loaders import BatchLoader
 
 Node = TypeVar("Node")
+
+holding_records(Rows)
 
 Resolve = TypeVar("Resolve", bound=Callable[..., Awaitable["Listing"]])
 
@@ -196,7 +199,7 @@ class Connection(Generic[Node]):
 
     @field("Items of this page without cursors.")
     def nodes(root: strawberry.Parent[Listing]) -> list[Node]:
-        return list(root.page.rows)
+        return cast("list[Node]", root.page.rows)
 
     @field("Position of this page in the list.")
     def page_info(root: strawberry.Parent[Listing]) -> PageInfo:

@@ -2,7 +2,7 @@
 
 from graph.operations.documents import Documents
 from graph.operations.listed_documents import ListedDocuments
-from graph.operations.operations import Answer, Operations, refuse
+from graph.operations.operations import Answer, Operations, refuse, with_position
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
@@ -16,4 +16,5 @@ __all__ = [
     "Prepared",
     "Refused",
     "refuse",
+    "with_position",
 ]

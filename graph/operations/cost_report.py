@@ -17,11 +17,11 @@ _encode = msgspec.json.Encoder().encode
 def report_cost(
     prepared: Prepared, variables: Mapping[str, Any], standing: Standing | None
 ) -> bytes:
-    """The extensions of an answer, as JSON. `standing` is None without a limit in a minute."""
+    """A member of the extensions of an answer. `standing` is None without a limit in a minute."""
     cost = {
         "requested": prepared.cost.run(variables),
         "allowed": prepared.max_cost,
         "remaining": None if standing is None else standing.remaining,
         "resetsAt": None if standing is None else standing.resets_at,
     }
-    return _encode({EXTENSION: cost})
+    return _encode({EXTENSION: cost})[1:-1]

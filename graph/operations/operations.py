@@ -1,6 +1,5 @@
 """Runs prepared operations and encodes their results as JSON."""
 
-import asyncio
 import contextlib
 import math
 import time
@@ -30,6 +29,8 @@ TIMEOUT_S = 60.0
 
 _REFUSALS = (HowdahError, TimeoutError, TooManyInvalidValues, RecursionError)
 
+_EXTENSIONS = b',"extensions":{'
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
     errors: list[dict[str, Any]]
     ran: bool  # False if the request was refused before execution
     parsed: bool = True  # False if the document has a syntax error
+    has_extensions: bool = False
 
     @property
     def code(self) -> str:
@@ -50,6 +52,11 @@ class Answer(NamedTuple):
         """The longest `retryAfter` of the errors."""
         waits = [error["extensions"].get("retryAfter", 0) for error in self.errors]
         return max(waits, default=0) or None
+
+    def extended(self, members: bytes) -> "Answer":
+        """With more members of `extensions`, given as those of a JSON object."""
+        start = self.payload[:-2] + b"," if self.has_extensions else self.payload[:-1] + _EXTENSIONS
+        return self._replace(payload=start + members + b"}}", has_extensions=True)
 
 
 def refuse(*errors: Exception, request_id: str) -> Answer:
@@ -116,11 +123,13 @@ class Operations:
     ) -> Answer:
         """Run a query or a mutation."""
         began = time.perf_counter()
-        context.task = asyncio.current_task()
+        context.task = self._deadlines.task()
         slot = None
         try:
             context.cost = cost = await self._charge(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
+            if context.reads is not None and prepared.kind is OperationType.QUERY:
+                context.reads.begin_query(context.statements)
             max_fields = self.limits.fields if prepared.kind is OperationType.QUERY else math.inf
             work = prepared.plan.execute(
                 context=context, variables=variables, max_fields=max_fields
@@ -183,7 +192,7 @@ class Operations:
         following.note("OK")
         try:
             async for result in source:
-                answer = _answer(result, request_id)
+                answer = await with_position(_answer(result, request_id), context)
                 yield self._with_cost(answer, prepared, variables, context)
                 context.loaders.clear()  # each event reads current data
         except ResultTooLarge as error:
@@ -226,7 +235,7 @@ class Operations:
         if self._allowance is not None and context.viewer is not None:
             standing = self._allowance.standing(context.viewer.id)
         report = report_cost(prepared, variables or {}, standing)
-        return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
+        return answer.extended(report)
 
     def _explain(self, error: Exception) -> Exception:
         """Translate errors that concern the whole operation."""
@@ -246,6 +255,13 @@ class Operations:
                 "The variables are nested too deeply.", hint="Reduce the nesting of the values."
             )
         return error
+
+
+async def with_position(answer: Answer, context: Context) -> Answer:
+    """Adds `extensions.seen`, for a client that keeps a position and gets no header."""
+    if context.reads is None:
+        return answer
+    return answer.extended(b'"seen":"%b"' % (await context.reads.position()).encode())
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:

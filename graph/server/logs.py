@@ -84,6 +84,14 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
 
+def error_line(logger: str, message: str, hint: str, error: Exception | None = None) -> str:
+    """The line of JSON for an error that ends a process. The hint has no secret."""
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord(logger, logging.ERROR, "", 0, "%s", (message,), exc_info)
+    record.fields = {"hint": hint}
+    return JsonFormatter().format(record)
+
+
 class DailyFile(logging.Handler):
     """Writes `howdah-<date>.log`, and removes files older than two weeks.
 

@@ -60,7 +60,7 @@ class OperationLog:
             "field": field,
             "code": code,
             "milliseconds": milliseconds,
-            "viewer": None if viewer is None else str(viewer.id),
+            "viewer": None if viewer is None else viewer.id.hex,
             "address": context.client_address,
             "cost": context.cost,
             "statements": context.statements.value,

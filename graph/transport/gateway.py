@@ -16,7 +16,14 @@ from db.postgres.monitoring.figures import current_count
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context, address_of
-from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
+from graph.operations import (
+    Answer,
+    GraphQLRequest,
+    Operations,
+    Refused,
+    refuse,
+    with_position,
+)
 from graph.transport.compression import Compressor
 from graph.transport.fair_turns import FairTurns
 from graph.transport.origins import Origins
@@ -124,7 +131,8 @@ class Gateway:
             yield refuse(*refused.errors, request_id=context.request_id)
             return
         if prepared.kind is not OperationType.SUBSCRIPTION:
-            yield await self.operations.run(prepared, request.variables, context)
+            answer = await self.operations.run(prepared, request.variables, context)
+            yield await with_position(answer, context)
             return
         followed = self.operations.follow(prepared, request.variables, context)
         async with contextlib.aclosing(followed) as answers:

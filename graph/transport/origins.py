@@ -24,6 +24,7 @@ _EXPOSED_HEADERS = (
     "Accept-Ranges",
     "Content-Range",
     "Content-Disposition",
+    "Howdah-Seen",
     "Location",
     "Tus-Checksum-Algorithm",
     "Tus-Extension",

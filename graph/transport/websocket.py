@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
+from db.postgres.standbys import OperationReads
 from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import address_of
@@ -21,6 +22,7 @@ from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
+from graph.transport.seen import SEEN
 from graph.transport.socket_limit import Place
 
 PROTOCOL = "graphql-transport-ws"
@@ -29,6 +31,9 @@ CLOSE_WAIT_S = 2.0
 ANONYMOUS_LIFE_S = 60.0
 """Without a viewer, a socket can only read `health` and sign in."""
 MAX_OPERATIONS = 100
+_SEEN = SEEN.decode()
+"""In the payload of `connection_init`: the results have `extensions.seen`. They are read on the
+primary: what a subscription waits for is in no standby yet."""
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
@@ -106,6 +111,7 @@ class _Socket:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._authorization: str | None = None
         self._viewer: Viewer | None = None
+        self._keeps_position = False
 
     async def serve(self) -> None:
         try:
@@ -138,6 +144,7 @@ class _Socket:
         except TimeoutError:
             raise _Closed(4408, "Connection initialisation timeout") from None
         self._authorization = _authorization(message.payload or {})
+        self._keeps_position = any(name.lower() == _SEEN for name in message.payload or {})
         try:
             self._viewer = await self._gateway.viewer(self._authorization)
         except (Unauthenticated, Forbidden) as error:
@@ -197,6 +204,9 @@ class _Socket:
         request_id = new_request_id()
         current_request_id.set(request_id)
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
+        standbys = self._gateway.services.standbys
+        if standbys is not None and self._keeps_position:
+            context.reads = OperationReads(standbys, None)
         refusal = None
         try:
             async with contextlib.aclosing(
@@ -281,6 +291,7 @@ def _authorization(payload: dict[str, Any]) -> str | None:
     clients send them before the user signs in.
     """
     names = _present(payload)
+    names.pop(_SEEN, None)
     if isinstance(headers := names.get("headers"), dict):  # as Hasura's clients
         del names["headers"]
         names = _present(headers) | names

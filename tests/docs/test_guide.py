@@ -39,6 +39,7 @@ IN_BROWSER = frozenset({"authentication.md", "uploads.md"})
 """Their `.js` files run in Chromium: tests/browser/test_pages.py."""
 OWN_TESTS = {
     ("catalogue.md", "graphql"): "test_docs_catalogue.py",
+    ("clients.md", "js"): "test_seen_recipe.py",
     ("clients.md", "ts"): "test_client_recipes.py",
     ("connections.md", "graphql"): "test_docs_operations.py",
     ("editor.md", "tsx"): "test_docs_editor.py",

@@ -89,7 +89,15 @@ SECRETS = ("secret_key", "credential_key", "jwt_secret", "metrics_token")
 
 
 @pytest.mark.parametrize(
-    "name", [*SECRETS, "database_url", "direct_database_url", "events_url", "objects_url"]
+    "name",
+    [
+        *SECRETS,
+        "database_url",
+        "direct_database_url",
+        "read_database_urls",
+        "events_url",
+        "objects_url",
+    ],
 )
 def test_secret_is_read_from_a_file(tmp_path: Path, name: str) -> None:
     file = tmp_path / "secret"
@@ -97,7 +105,7 @@ def test_secret_is_read_from_a_file(tmp_path: Path, name: str) -> None:
     environ = {f"HOWDAH_{name.upper()}_FILE": str(file)}
     if name == "jwt_secret":
         environ["HOWDAH_JWT_AUDIENCE"] = "us"
-    if name == "direct_database_url":
+    if name in {"direct_database_url", "read_database_urls"}:
         environ["HOWDAH_DATABASE_URL"] = "postgresql://host/x"
     assert getattr(load_settings(environ), name) == "postgresql://from:file@host/x"
     assert unknown_variables(environ) == []

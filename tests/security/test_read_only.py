@@ -48,8 +48,9 @@ async def test_read_only_runs_make_no_lasting_change(
     sample = await desk.run("SELECT 1", read_only=True, timeout_ms=5_000)
     queue, states = statements(COUNT, SEED), list[str]()
 
-    async def ended(ending: Ending) -> None:
+    async def ended(ending: Ending) -> bool:
         states.append(ending.state)
+        return True
 
     async def work() -> None:
         while queue:

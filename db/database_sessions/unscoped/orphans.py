@@ -42,6 +42,9 @@ _CLOSE_OVERDUE = compile_change(
             OR close_requested_at < clock_timestamp() - :grace ::interval)
         RETURNING {_BACKEND}""")  # noqa: S608
 )
+_ENDED = compile_statement(
+    text(f"SELECT {_BACKEND} FROM database_sessions WHERE id = ANY(:ids ::uuid[])")  # noqa: S608
+)
 _HELD = compile_statement(
     text("""SELECT id, closed_at IS NOT NULL, close_requested_at IS NOT NULL
             OR connection_id IS NULL
@@ -67,6 +70,11 @@ async def close_overdue(session: Session, judge: int) -> Sequence[SessionBackend
         _CLOSE_OVERDUE, grace=OVERDUE_GRACE, opening=OPENING_GRACE, judge=judge
     )
     return [SessionBackend(*row) for row in found]
+
+
+async def find_closed(session: ReadSession, ids: Sequence[UUID]) -> Sequence[SessionBackend]:
+    """Those that still exist, with their backends."""
+    return [SessionBackend(*row) for row in await session.rows(_ENDED, ids=list(ids))]
 
 
 async def held_states(session: ReadSession, ids: Sequence[UUID]) -> Sequence[HeldState]:

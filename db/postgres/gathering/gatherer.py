@@ -95,6 +95,7 @@ class Gatherer:
 
         `batches` counts the callers of each statement that is sent after they have waited.
         """
+        self._loop = asyncio.get_running_loop()  # Python 3.11 asks the kernel for the process
         self._batches = batches or Distribution(SIZES)
         self._send = send
         self._size = size
@@ -175,7 +176,7 @@ class Gatherer:
 
     async def _send_alone(self, queue: _StatementQueue, arguments: Sequence[Any]) -> Rows:
         rows, seconds = await self._send(queue.statement, queue.statement.sql, arguments)
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._round_trip.add(seconds, now)
         queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
@@ -183,7 +184,7 @@ class Gatherer:
     def _wait(
         self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
     ) -> _Call:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         call = _Call(loop=loop)
         call.arguments = arguments
         call.context = copy_context()
@@ -252,7 +253,7 @@ class Gatherer:
         self._batches.add(len(batch))
         self._begin(queue, rows)
         # In the context of a caller: else it would be that of whoever ended the last statement.
-        task = asyncio.get_running_loop().create_task(
+        task = self._loop.create_task(
             self._run_batch(queue, batch), context=batch[0].context.copy()
         )
         self._tasks.add(task)  # the event loop holds tasks weakly
@@ -301,7 +302,7 @@ class Gatherer:
             return [call for call in batch if not call.done()]
         finally:
             callers.reset(answered)
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         weight = sum(queue.weight(call.arguments) for call in batch) if form.arrays else len(batch)
         queue.learn(seconds - self._round_trip.value, weight, now)
         again = []
@@ -315,7 +316,7 @@ class Gatherer:
     def _expire(self) -> None:
         """Fails the calls that have waited for `wait_ms`: what is under way does not return."""
         self._timer = None
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         expires = math.inf
         for queue in self._nonempty:
             for call in queue.waiting:

@@ -32,9 +32,11 @@ class DatabaseFigures:
         self.slow_s = math.inf
         self.report_slow: Callable[[str, float], None] = lambda _sql, _seconds: None
 
-    def add(self, durations: Distribution, sql: str, seconds: float) -> None:
+    def add(
+        self, durations: Distribution, sql: str, seconds: float, *, may_be_slow: bool = True
+    ) -> None:
         """Call after each statement, failed ones included, with the durations of its kind."""
         durations.add(seconds)
-        if seconds >= self.slow_s:
+        if may_be_slow and seconds >= self.slow_s:
             self.slow += 1
             self.report_slow(sql, seconds)

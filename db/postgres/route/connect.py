@@ -1,6 +1,5 @@
 """Connects to Howdah's own database, with retries, and translates connection errors."""
 
-import contextlib
 import json
 import logging
 import socket
@@ -15,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from db.concurrency.waiting import Backoff, retry
 from db.errors import HowdahError, TimedOut, Unavailable
 from db.postgres.route.sent_statements import connection_class
-from db.postgres.route.urls import DatabaseUrl
+from db.postgres.route.urls import DatabaseUrl, format_address
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,6 +27,12 @@ HOST_S = 2.0
 """Of each of several hosts: an operation waits for a connection for 3 seconds by default."""
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
+
+
+_READ_DROPPED = "Try again in a moment."
+_CHANGE_DROPPED = (
+    "Try again. A change may have been saved: read first, or reuse its idempotencyKey."
+)
 
 
 class Dropped(Unavailable):
@@ -159,20 +164,15 @@ async def connect(
     What is or may be a pooler in transaction mode gets no settings but the name: they would be left
     to the next client.
     """
-    try:
-        # A pooler may run each statement on another server connection: prepare none.
-        connection = await _connect_to_any(
-            url,
-            ssl=url.ssl,
-            connection_class=connection_class(),
-            command_timeout=statement_timeout_ms / 1000,
-            statement_cache_size=0 if url.pooled else 100,
-            server_settings={} if url.pooled else {"application_name": application_name},
-        )
-    except ConnectionError as error:
-        if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this
-            raise TlsRefused(str(error)) from error
-        raise
+    # A pooler may run each statement on another server connection: prepare none.
+    connection = await _connect_to_any(
+        url,
+        ssl=url.ssl,
+        connection_class=connection_class(),
+        command_timeout=statement_timeout_ms / 1000,
+        statement_cache_size=0 if url.pooled else 100,
+        server_settings={} if url.pooled else {"application_name": application_name},
+    )
     await _set_json_codecs(connection)
     if url.pooled is False:
         await keep_settings(connection, settings or {})
@@ -184,18 +184,32 @@ async def _connect_to_any(url: DatabaseUrl, **options: Any) -> asyncpg.Connectio
 
     Each of several hosts has a time of its own, because one that has vanished does not answer at
     all. The one that answered last is asked first, so that this time is paid once.
+
+    Raises the error of the last host. Those of the others are its cause, as a group, and each has
+    its host as a note.
     """
     timeout = HOST_S if len(url.hosts) > 1 else ONLY_HOST_S
     last = _ANSWERED_LAST.get(url.hosts)
-    *others, final = sorted(url.hosts, key=lambda place: place != last)
-    for host, port in others:
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
+    failures: list[Exception] = []
+    for host, port in sorted(url.hosts, key=lambda place: place != last):
+        try:
             return await _connect_to(url, host, port, timeout=timeout, **options)
-    return await _connect_to(url, *final, timeout=timeout, **options)
+        except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+            error.add_note(format_address(host, port, quoted=False))
+            failures.append(error)
+    *others, final = failures
+    raise final from (ExceptionGroup("no other host", others) if others else final.__cause__)
 
 
 async def _connect_to(url: DatabaseUrl, host: str, port: int, **options: Any) -> asyncpg.Connection:
-    connection: asyncpg.Connection = await asyncpg.connect(url.dsn, host=host, port=port, **options)
+    try:
+        connection: asyncpg.Connection = await asyncpg.connect(
+            url.dsn, host=host, port=port, **options
+        )
+    except ConnectionError as error:
+        if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this
+            raise TlsRefused(str(error)) from error
+        raise
     _ANSWERED_LAST[url.hosts] = host, port
     return connection
 
@@ -268,6 +282,21 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
 
 def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:
     """An error with cause and hint for a failed connection. Never holds the password."""
+    if not isinstance(error.__cause__, ExceptionGroup):
+        message, hint = _reason(error, url)
+        return Unavailable(message, hint=hint, retry_after_s=1)
+    failures = [*error.__cause__.exceptions, error]
+    reasons = dict(_reason(failure, url) for failure in failures)
+    return Unavailable(
+        f"No host of the database can be used. {' '.join(reasons)}",
+        hint=" ".join(dict.fromkeys(reasons.values())),
+        retry_after_s=1,
+    )
+
+
+def _reason(error: Exception, url: DatabaseUrl) -> tuple[str, str]:
+    """Message and hint for the failure of one host, which is its note, or of the only one."""
+    place = next(iter(getattr(error, "__notes__", ())), url.place)
     message, hint = next(
         ((message, hint) for kinds, message, hint in _REASONS if isinstance(error, kinds)),
         (
@@ -276,13 +305,13 @@ def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:
         ),
     )
     words = {
-        "place": url.place,
+        "place": place,
         "user": url.user,
         "database": url.database,
-        "host": url.host,
+        "host": place.rpartition(":")[0],
         "detail": _detail(error),
     }
-    return Unavailable(message.format(**words), hint=hint.format(**words), retry_after_s=1)
+    return message.format(**words), hint.format(**words)
 
 
 def _detail(error: Exception) -> str:
@@ -293,8 +322,13 @@ def _detail(error: Exception) -> str:
     return str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
 
 
-def translate_error(error: Exception, driver: Any) -> HowdahError | None:
-    """Translates one of FAILURES; returns None if the statement itself is the cause."""
+def translate_error(
+    error: Exception, driver: Any, *, is_reading: bool = False
+) -> HowdahError | None:
+    """Translates one of FAILURES; returns None if the statement itself is the cause.
+
+    `is_reading` if the statement stands alone and changes nothing.
+    """
     if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
         return TimedOut(
             "The statement exceeded its timeout and was cancelled.",
@@ -317,6 +351,6 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
         return None
     return Dropped(
         "The connection to the database dropped.",
-        hint="Try again. A change may have been saved: read first, or reuse its idempotencyKey.",
+        hint=_READ_DROPPED if is_reading else _CHANGE_DROPPED,
         retry_after_s=1,
     )

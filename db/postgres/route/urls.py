@@ -65,7 +65,7 @@ class DatabaseUrl:
 
     @property
     def place(self) -> str:
-        return _format_address(self.host, self.port, quoted=False)
+        return format_address(self.host, self.port, quoted=False)
 
     def __str__(self) -> str:
         return f"postgresql://{self.user}@{self.place}/{self.database}"
@@ -224,14 +224,14 @@ def _dsn(
 ) -> str:
     """Omits the colon without a password, so that asyncpg searches for one as libpq does."""
     login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
-    addresses = ",".join(_format_address(host, port, quoted=True) for host, port in hosts)
+    addresses = ",".join(format_address(host, port, quoted=True) for host, port in hosts)
     query = f"?{urlencode(parameters)}" if parameters else ""
     return (
         f"postgresql://{login}{'@' if login else ''}{addresses}/{quote(database, safe='')}{query}"
     )
 
 
-def _format_address(host: str, port: int, *, quoted: bool) -> str:
+def format_address(host: str, port: int, *, quoted: bool) -> str:
     try:
         is_ipv6 = ip_address(host).version == 6
     except ValueError:

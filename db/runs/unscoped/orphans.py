@@ -59,6 +59,9 @@ _INTERRUPT_QUEUED = compile_change(
         WHERE state = 'QUEUED' AND process = :process
         RETURNING {_ORPHAN}""")  # noqa: S608 - constants of this module
 )
+_ENDED_RUNS = compile_statement(
+    text(f"SELECT {_ORPHAN} FROM query_runs WHERE id = ANY(:ids ::uuid[])")  # noqa: S608
+)
 _CANCEL_STATES = compile_statement(
     text("""SELECT id, state, cancel_requested_at IS NOT NULL FROM query_runs
         WHERE id = ANY(:ids ::uuid[])""")
@@ -75,6 +78,11 @@ async def interrupt_orphans(session: Session, *, keep: timedelta) -> Sequence[Or
         keep=keep,
     )
     return [OrphanRow(*row) for row in found]
+
+
+async def find_ended_runs(session: ReadSession, ids: Sequence[UUID]) -> Sequence[OrphanRow]:
+    """Those that still exist, with the backends that they were executed by."""
+    return [OrphanRow(*row) for row in await session.rows(_ENDED_RUNS, ids=list(ids))]
 
 
 async def end_overdue(session: Session, judge: int, *, keep: timedelta) -> Sequence[OrphanRow]:

@@ -159,7 +159,7 @@ class Credentials:
             try:
                 opened[name] = await self._vault.open(value, places[name])
             except Unavailable as error:
-                log.warning("a secret typed for connection %s is not used: %s", row.id, error)
+                log.warning("a secret typed for connection %s is not used: %s", row.id.hex, error)
         return opened
 
 

@@ -310,7 +310,7 @@ class Workbench:
         try:
             await self._record_open(owner, row, facts)
         except HowdahError as error:
-            log.warning("other replicas do not see connection %s as open: %s", row.id, error)
+            log.warning("other replicas do not see connection %s as open: %s", row.id.hex, error)
 
     def _connector_to(
         self, owner: OwnerId, destination: Destination, lifetime_s: float | None = None

@@ -157,7 +157,7 @@ class RunExecutor:
         async def started(backend: Backend) -> None:
             await self._recorder.record_backend(run, backend)
 
-        async def ended(ending: Ending) -> None:
+        async def ended(ending: Ending) -> bool:
             announcement.cancel()
             notices.close()
             if self._after_run is not None:
@@ -170,11 +170,12 @@ class RunExecutor:
             end.set_result(written)
             if written is not None and ending.without_rows:
                 await self._delete_partial_result(run)
+            return written is not None
 
         try:
             await execution.run(started, ended)
         except Exception:  # any error: the run must reach a terminal state
-            log.exception("run %s failed with an internal error", run.id)
+            log.exception("run %s failed with an internal error", run.id.hex)
             failed = Ending(state=RunState.FAILED, error=internal_error())
             await self._recorder.finish(run, failed, keep=limits.retention, commit_with=commit_with)
         finally:

@@ -158,6 +158,6 @@ async def _write_with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T
         unless=(Conflict,),
         backoff=BACKOFF,
         report=lambda error: log.warning(
-            "cannot write the state of run %s, will retry: %s", run.id, error
+            "cannot write the state of run %s, will retry: %s", run.id.hex, error
         ),
     )

@@ -255,7 +255,9 @@ class Submissions:
             read,
             on=(HowdahError,),
             backoff=BACKOFF,
-            report=lambda error: log.warning("cannot read run %s, will retry: %s", draft.id, error),
+            report=lambda error: log.warning(
+                "cannot read run %s, will retry: %s", draft.id.hex, error
+            ),
         )
         if run is not None and run.state == RunState.RUNNING:
             self._executor.start(run, self._limits())

@@ -84,9 +84,9 @@ class ScriptExecution:
         try:
             await self._execute(held)
         except SessionEnded:
-            log.info("script %s lost its session", self._row.id)
+            log.info("script %s lost its session", self._row.id.hex)
         except Exception:  # any error: the script must reach a terminal state
-            log.exception("script %s failed with an internal error", self._row.id)
+            log.exception("script %s failed with an internal error", self._row.id.hex)
             self._course.failure = INTERNAL
         await self._finish(held)
         if self._row.owns_session:
@@ -221,7 +221,7 @@ class ScriptExecution:
             on=(HowdahError,),
             backoff=BACKOFF,
             report=lambda error: log.warning(
-                "cannot write the state of script %s, will retry: %s", self._row.id, error
+                "cannot write the state of script %s, will retry: %s", self._row.id.hex, error
             ),
         )
 

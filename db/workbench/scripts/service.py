@@ -153,7 +153,7 @@ class ScriptsService:
             )
         )
         for _, script_id in ended:
-            log.warning("script %s was interrupted: its session has ended", script_id)
+            log.warning("script %s was interrupted: its session has ended", script_id.hex)
             await publish_script(self._events, script_id)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """A session that this process holds: its connection, its transaction and its time limits."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -51,9 +51,9 @@ class HeldSession:
         self._host = host
         self._running: RunRow | None = None
         self._notices: list[ServerNotice] = []
-        self._transaction_started_at: datetime | None = None
+        self._transaction_began: float | None = None
         self._statement_count = 0
-        self._used_at = datetime.now(UTC)
+        self._used_at = asyncio.get_running_loop().time()
         connection.add_notify_handler(self._note)
         connection.on_notification = connection.pgconn.notify_handler
 
@@ -62,35 +62,39 @@ class HeldSession:
         return self._connection.closed
 
     @property
-    def expires_at(self) -> datetime | None:
-        """When the session is to close. While a statement runs, only its transaction counts."""
+    def expires_at(self) -> float | None:
+        """The loop's time at which the session is to close.
+
+        While a statement runs, only its transaction counts.
+        """
         ends = []
         if self._running is None:
-            ends.append(self._used_at + timedelta(milliseconds=self.row.idle_timeout_ms))
-        if self._transaction_started_at is not None:
-            limit = timedelta(milliseconds=self.row.transaction_timeout_ms)
-            ends.append(self._transaction_started_at + limit)
+            ends.append(self._used_at + self.row.idle_timeout_ms / 1000)
+        if (end := self._transaction_end) is not None:
+            ends.append(end)
         return min(ends) if ends else None
 
     @property
     def expiry_reason(self) -> CloseReason:
         """What `expires_at` will be the reason of."""
-        if self._transaction_started_at is not None:
-            limit = timedelta(milliseconds=self.row.transaction_timeout_ms)
-            if self._transaction_started_at + limit == self.expires_at:
-                return CloseReason.TRANSACTION_TIMEOUT
-        return CloseReason.IDLE_TIMEOUT
+        end = self._transaction_end
+        is_end = end is not None and end == self.expires_at
+        return CloseReason.TRANSACTION_TIMEOUT if is_end else CloseReason.IDLE_TIMEOUT
 
     @property
-    def warns_at(self) -> datetime | None:
-        """When a warning is due before `expires_at`."""
+    def _transaction_end(self) -> float | None:
+        began = self._transaction_began
+        return None if began is None else began + self.row.transaction_timeout_ms / 1000
+
+    @property
+    def warns_at(self) -> float | None:
+        """The loop's time at which a warning is due before `expires_at`."""
         expires_at = self.expires_at
         if expires_at is None:
             return None
         is_idle = self.expiry_reason is CloseReason.IDLE_TIMEOUT
         timeout_ms = self.row.idle_timeout_ms if is_idle else self.row.transaction_timeout_ms
-        early_s = max(LATEST_WARNING_S, min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
-        return expires_at - timedelta(seconds=early_s)
+        return expires_at - max(LATEST_WARNING_S, min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
 
     @property
     def is_in_transaction(self) -> bool:
@@ -131,33 +135,38 @@ class HeldSession:
             if self.is_lost:
                 self.close(CloseReason.LOST)
 
-    def status_after(self, run: RunRow, began_at: datetime) -> SessionStatus | None:
+    def status_after(self, run: RunRow, began: float) -> SessionStatus | None:
         """The state that the server reports after the run; None if the connection is lost.
 
-        May be called several times for one run.
+        May be called several times for one run. `began` is the loop's time at its beginning.
         """
         if self.is_lost or protocol.is_busy(self._connection):
             return None
         if protocol.is_idle(self._connection):
-            return self._status(SessionState.IDLE, None, 0)
+            return self.status_now(SessionState.IDLE)
         failed = protocol.has_failed(self._connection)
         state = SessionState.IN_FAILED_TRANSACTION if failed else SessionState.IN_TRANSACTION
-        started_at, count = self._transaction_started_at, self._statement_count
-        if started_at is None or chains(run.statement):
-            started_at, count = began_at, 0
+        started, count = self._transaction_began, self._statement_count
+        is_new = started is None or chains(run.statement)
+        if started is None or is_new:
+            started, count = began, 0
         if not (chains(run.statement) or begins_transaction(run.statement)):
             count += 1
-        return self._status(state, started_at, count)
+        age = timedelta(seconds=asyncio.get_running_loop().time() - started)
+        return SessionStatus(state, count, age, is_new)
 
     def status_now(self, state: SessionState) -> SessionStatus:
         """The status of a session outside a transaction."""
-        return self._status(state, None, 0)
+        return SessionStatus(state, 0, None, is_new_transaction=False)
 
-    def apply(self, status: SessionStatus) -> None:
-        """Call once `status` is recorded."""
-        self._transaction_started_at = status.transaction_started_at
+    def apply(self, status: SessionStatus, began: float) -> None:
+        """Call once `status` is recorded, after a run that began at `began`."""
+        if status.transaction_age is None:
+            self._transaction_began = None
+        elif status.is_new_transaction:
+            self._transaction_began = began
         self._statement_count = status.statement_count
-        self._used_at = datetime.now(UTC)
+        self._used_at = asyncio.get_running_loop().time()
 
     def close(self, reason: CloseReason) -> None:
         """Asks the worker to close the session, and stops the run that is executing."""
@@ -191,15 +200,6 @@ class HeldSession:
             self._connection.finish()
         if self.is_lost:
             self.close(CloseReason.LOST)
-
-    def _status(
-        self, state: SessionState, started_at: datetime | None, count: int
-    ) -> SessionStatus:
-        expires_at = datetime.now(UTC) + timedelta(milliseconds=self.row.idle_timeout_ms)
-        if started_at is not None:
-            limit = timedelta(milliseconds=self.row.transaction_timeout_ms)
-            expires_at = min(expires_at, started_at + limit)
-        return SessionStatus(state, started_at, count, expires_at)
 
     def _stop_run(self) -> None:
         if self._running is None or self.closing is None:

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 from db.concurrency.waiting import Backoff, cancel_all, retry, wait_up_to
@@ -73,7 +72,7 @@ class Holder:
                     await self._serve(held, connection)
             except Exception as error:
                 if opened.done():
-                    log.exception("session %s failed with an internal error", row.id)
+                    log.exception("session %s failed with an internal error", row.id.hex)
                 else:
                     opened.set_exception(error)
             except BaseException:
@@ -89,13 +88,13 @@ class Holder:
 
     async def execute(self, held: HeldSession, use: SessionUse) -> RunRow:
         """Executes a run, and records the state of the session in the transaction of its end."""
-        began_at = datetime.now(UTC)
+        began = asyncio.get_running_loop().time()
         recorded: SessionStatus | None = None
 
         async def commit_with(session: Session) -> None:
             nonlocal recorded
             sessions = DatabaseSessions(session, held.row.owner_id)
-            recorded = held.status_after(use.run, began_at)
+            recorded = held.status_after(use.run, began)
             if recorded is None:
                 closed = await sessions.close(held.row.id, CloseReason.LOST)
                 if closed is not None:
@@ -109,7 +108,7 @@ class Holder:
         if recorded is None:
             held.cut()  # lost, or closed by another process
         else:
-            held.apply(recorded)
+            held.apply(recorded, began)
         await publish_session(self._events, held.row.id)
         return run
 
@@ -148,7 +147,7 @@ class Holder:
 
     async def enforce_limits(self) -> None:
         """Closes the sessions whose time is over, and warns of those whose time is soon."""
-        now = datetime.now(UTC)
+        now = asyncio.get_running_loop().time()
         for held in list(self.held.values()):
             expires_at, warns_at = held.expires_at, held.warns_at
             if expires_at is None or warns_at is None or held.closing is not None:
@@ -264,6 +263,6 @@ class Holder:
             write,
             on=(HowdahError,),
             backoff=BACKOFF,
-            report=lambda error: log.warning("cannot close session %s: %s", row.id, error),
+            report=lambda error: log.warning("cannot close session %s: %s", row.id.hex, error),
         )
         await publish_session(self._events, row.id, ended)

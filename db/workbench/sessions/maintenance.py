@@ -4,18 +4,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import Backoff, cancel_all, retry
-from db.database_sessions import SessionBackend, close_lost, close_overdue
-from db.errors import Overloaded, Unavailable
+from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
+from db.errors import HowdahError, Overloaded, Unavailable
 from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
-from db.replicas import SILENT_AFTER, Replicas
-from db.runs import OrphanRow, RunState, end_overdue, interrupt_orphans
+from db.replicas import SILENT_AFTER, Replicas, UnendedBackends
+from db.runs import OrphanRow, RunState, end_overdue, find_ended_runs, interrupt_orphans
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change
@@ -32,6 +32,8 @@ CHECK_TICKS = 4
 TAKEOVER_INTERVAL_S = 2.0
 BACKOFF = Backoff(first_s=0.1, longest_s=2.0)
 END_SESSION_S = 60.0
+
+Left = TypeVar("Left", SessionBackend, OrphanRow)
 
 
 @contextlib.asynccontextmanager
@@ -62,12 +64,17 @@ class _TakenOver(NamedTuple):
     closed: Sequence[SessionBackend]
     interrupted: Sequence[OrphanRow]
     overdue: Sequence[OrphanRow]
+    left_sessions: Sequence[SessionBackend] = ()
+    """Closed by a process that died, or stopped, before it had terminated their backends."""
+    left_runs: Sequence[OrphanRow] = ()
 
 
 class Takeover:
     """Ends the runs and sessions of dead processes, and those that a process did not end in time.
 
     Their backends are terminated too, so a process that was only frozen goes on with none of them.
+    A backend that is still to be terminated is recorded, so that another process does it if this
+    one dies.
     """
 
     def __init__(
@@ -96,22 +103,36 @@ class Takeover:
             log.warning("process %d on %s sent nothing for %d s: dead", process, host, silent_s)
         for closed in found.closed:
             log.warning(
-                "session %s was closed by another process: %s", closed.id, closed.close_reason
+                "session %s was closed by another process: %s", closed.id.hex, closed.close_reason
             )
         ended = self._runner.figures.ended  # no other process counts these runs
         ended[RunState.INTERRUPTED] += len(found.interrupted)
         ended[RunState.TIMED_OUT] += len(found.overdue)
-        for work in (
-            *map(self._end_session, found.closed),
-            *map(self._end_run, (*found.interrupted, *found.overdue)),
-        ):
-            task = asyncio.create_task(work, name="sessions: takeover of one")
-            self._tasks.add(task)
-            task.add_done_callback(self._forget)
+        for closed in (*found.closed, *found.left_sessions):
+            self._start(closed, self._end_session)
+        for orphan in (*found.interrupted, *found.overdue):
+            self._start(orphan, self._end_run)
+        for orphan in found.left_runs:
+            self._start(orphan, self._end_backend)
 
     async def close(self) -> None:
         """Terminates no more backends."""
         await cancel_all(self._tasks)
+
+    def _start(self, left: Left, end: Callable[[Left], Awaitable[None]]) -> None:
+        """`end` terminates the backend."""
+        process = self._runner.process
+
+        async def finish() -> None:
+            await end(left)
+            with contextlib.suppress(HowdahError):  # another process tries once more
+                await self._database.write(
+                    lambda session: UnendedBackends(session).remove(left.id, process=process)
+                )
+
+        task = asyncio.create_task(finish(), name="sessions: takeover of one")
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -134,7 +155,11 @@ class Takeover:
             await record_rescue(session, one)
         interrupted = await interrupt_orphans(session, keep=keep)
         overdue = await end_overdue(session, judge, keep=keep)
-        return _TakenOver(fenced, closed, interrupted, overdue)
+        left_sessions, left_runs = await _adopt(session, judge)
+        ended: list[SessionBackend | OrphanRow] = [*closed, *interrupted, *overdue]
+        unended = [one.id for one in ended if one.backend_pid is not None]
+        await UnendedBackends(session).add(unended, process=judge)
+        return _TakenOver(fenced, closed, interrupted, overdue, left_sessions, left_runs)
 
     async def _end_session(self, closed: SessionBackend) -> None:
         """No later round finds it: its row is closed."""
@@ -143,16 +168,33 @@ class Takeover:
             on=(Unavailable, Overloaded),
             backoff=BACKOFF,
             deadline=asyncio.get_running_loop().time() + END_SESSION_S,
-            report=lambda error: log.info("cannot end session %s yet: %s", closed.id, error),
+            report=lambda error: log.info("cannot end session %s yet: %s", closed.id.hex, error),
         )
 
     async def _end_run(self, orphan: OrphanRow) -> None:
-        log.warning("run %s was ended, because its process is dead or hangs", orphan.id)
+        log.warning("run %s was ended, because its process is dead or hangs", orphan.id.hex)
         await publish_change(self._events, orphan.owner_id, orphan.id)
+        await self._end_backend(orphan)
+
+    async def _end_backend(self, orphan: OrphanRow) -> None:
         await load_drivers()
         from db.workbench.sessions.rescue import end_backend
 
-        await end_backend(self._workbench, f"run {orphan.id}", orphan)
+        await end_backend(self._workbench, f"run {orphan.id.hex}", orphan)
+
+
+async def _adopt(
+    session: Session, judge: int
+) -> tuple[Sequence[SessionBackend], Sequence[OrphanRow]]:
+    """The sessions and runs whose backends a process has left that died or stopped."""
+    ids = await UnendedBackends(session).adopt(judge)
+    if not ids:
+        return (), ()
+    sessions, runs = await find_closed(session, ids), await find_ended_runs(session, ids)
+    found = {one.id for one in sessions} | {one.id for one in runs}
+    for deleted in set(ids) - found:
+        await UnendedBackends(session).remove(deleted, process=judge)
+    return sessions, runs
 
 
 async def _listen(

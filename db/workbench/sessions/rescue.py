@@ -37,6 +37,8 @@ _TERMINATE = f"SELECT pg_terminate_backend(backend.pid) {_THEIRS}"
 async def end_backend(workbench: Workbench, subject: str, left: SessionBackend | OrphanRow) -> None:
     """Terminates the backend of a session or run, if it is still the same.
 
+    A process closes the connection of a run whose end another one has recorded, so the backend
+    never executes another run.
     Tries for `END_BACKEND_S` to reach a target that does not respond; logs a failure.
     """
     if left.connection_id is None or left.backend_pid is None:
@@ -84,7 +86,7 @@ async def end_statements(
                         return
                     await asyncio.sleep(CHECK_S)
     except (HowdahError, TimeoutError, psycopg.Error) as error:
-        log.warning("statements on connection %s were not ended: %s", connection_id, error)
+        log.warning("statements on connection %s were not ended: %s", connection_id.hex, error)
 
 
 async def _are_left(connection: Connection, theirs: tuple[list[int], list[str]]) -> bool:

@@ -175,7 +175,7 @@ class DatabaseSessionsService:
             lambda session: record_closed(session, closed.owner_id, closed.id, reason, keep=keep)
         )
         await publish_session(self._events, closed.id, runs)
-        await end_backend(self._workbench, f"session {closed.id}", closed)
+        await end_backend(self._workbench, f"session {closed.id.hex}", closed)
 
     async def _end_statements(
         self, owner: OwnerId, connection_id: UUID, backends: Sequence[Backend]
@@ -261,7 +261,7 @@ class DatabaseSessionsService:
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 await self.end_closed(closed)
         except TimeoutError:
-            log.warning("the backend of session %s was not terminated in time", row.id)
+            log.warning("the backend of session %s was not terminated in time", row.id.hex)
 
     async def _read(self, owner: OwnerId, session_id: UUID) -> DatabaseSessionRow:
         """Raises NotFound or Forbidden if the owner has no such session."""

@@ -59,6 +59,7 @@ def _settings(folder: DemoFolder, *, port: int | None) -> Settings:
         env="development",
         database_url=None,
         direct_database_url=None,
+        read_database_urls=None,
         events_url=None,
         objects_url=None,
         targets=None,

@@ -19,6 +19,7 @@ import msgspec
 from prometheus_client.multiprocess import mark_process_dead
 
 from db.concurrency.waiting import Backoff, wait_up_to
+from db.errors import HowdahError
 from db.own_database import SharedPostgres
 from db.services import Services, open_services
 from db.settings import Settings
@@ -158,7 +159,14 @@ def main() -> None:
     task = msgspec.json.decode(line, type=WorkerTask, dec_hook=lambda kind, text: kind(text))
     share_metrics(task.metrics_folder, task.number)
     with logging_to(task.settings), tracing() as traces:
-        run(lambda stop: _work(task, stop, traces))
+        try:
+            run(lambda stop: _work(task, stop, traces))
+        except HowdahError as error:
+            log.error("the worker cannot start: %s %s", error.message, error.hint)  # noqa: TRY400 - no bug
+            sys.exit(1)
+        except Exception:
+            log.exception("the worker failed")
+            sys.exit(1)
 
 
 if __name__ == "__main__":

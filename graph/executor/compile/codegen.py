@@ -25,8 +25,9 @@ import itertools
 import linecache
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from types import CodeType, CoroutineType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -46,6 +47,8 @@ from graph.executor.execute.completion import Build, Complete, Fail, await_pendi
 from graph.executor.hints import leaves_strings, spells_integers
 
 _numbers = itertools.count(1)
+_WHOLE = itemgetter(slice(None))
+"""A record as a tuple, which is unpacked faster."""
 
 # The test for values that need no conversion.
 _PASSED_THROUGH: dict[GraphQLOutputType, str] = {
@@ -145,6 +148,56 @@ def rows_builder(
     return build
 
 
+class RecordsBuilder:
+    """Builds the objects of a list from the records of its rows, without the rows.
+
+    That works if each field is the value of one column, or spells it, and no value needs to be
+    completed. For other lists it returns None, and the list is built row by row.
+    """
+
+    def __init__(self, type_name: str, parts: Sequence[Part]) -> None:
+        self._type_name = type_name
+        self._parts = parts
+        self._row: type | None = None
+        self._build: Callable[[Any], list[Any] | None] | None = None
+
+    def __call__(self, values: Any, run: Any) -> list[Any] | None:
+        if values.row is not self._row:  # a list has rows of one class, as long as it is kept
+            self._row, self._build = values.row, self._compile(values.row._fields)
+        if self._build is None or (built := self._build(values.records)) is None:
+            return None
+        run.fields += len(built) * len(self._parts)
+        return built
+
+    def _compile(self, columns: Sequence[str]) -> Callable[[Any], list[Any] | None] | None:
+        lines, entries = [], []
+        for number, part in enumerate(self._parts):
+            if isinstance(part, Typename):
+                entries.append(f"{part.key!r}: {self._type_name!r}")
+                continue
+            if isinstance(part, Later) or part.access.column not in columns:
+                return None
+            value = f"v{number}"
+            entries.append(f"{part.key!r}: {value}")
+            column = f"c{columns.index(part.access.column)}"
+            check = _completion_lines(value, part.type, ["return None"])
+            lines += [f"{value} = {part.access.spelling.format(column)}", *check]
+        read = "".join(f"c{number}, " for number in range(len(columns)))
+        source = [
+            "def build(records):",
+            "    try:",
+            "        items = []",
+            f"        for {read}in map(whole, records):",
+            *(f"            {line}" for line in lines),
+            f"            items.append({{{', '.join(entries)}}})",
+            "        return items",
+            "    except Exception:",  # found and reported again where the list is built row by row
+            "        return None",
+        ]
+        build: Callable[[Any], list[Any] | None] = _function(source, {"whole": _WHOLE})
+        return build
+
+
 class _Body(NamedTuple):
     """Lines that build the object `result` from `source`, and the globals that they use."""
 
@@ -179,26 +232,32 @@ def _function(lines: list[str], names: dict[str, Any]) -> Any:
 def _field_lines(number: int, part: FieldCode, path: str) -> list[str]:
     value = f"v{number}"
     read = part.access.expression.format(function=f"read{number}", path=path)
-    conversion = _conversion_lines(value, part.type)
+    completion = [
+        f"{value} = complete{number}({value}, {path}, run)",
+        f"if {value}.__class__ is Coroutine:",
+        f"    pending += ({part.key!r},)",
+    ]
     return [
         "    try:",
         f"        {value} = {read}",
-        *conversion,
-        f"        {'elif' if conversion else 'if'} {_needs_completion(value, part.type)}:",
-        f"            {value} = complete{number}({value}, {path}, run)",
-        f"            if {value}.__class__ is Coroutine:",
-        f"                pending += ({part.key!r},)",
+        *(f"        {line}" for line in _completion_lines(value, part.type, completion)),
         "    except Exception as error:",
         f"        {value} = fail{number}(error, {path}, run)",
     ]
 
 
-def _conversion_lines(value: str, type_: Any) -> list[str]:
-    """Lines that convert a value in place, without a function call."""
+def _completion_lines(value: str, type_: Any, otherwise: Sequence[str]) -> list[str]:
+    """Lines that complete a value in place; those of `otherwise` if that takes a function call."""
     nullable = get_nullable_type(type_)
+    last = [f"if {_needs_completion(value, type_)}:", *(f"    {line}" for line in otherwise)]
     if is_scalar_type(nullable) and spells_integers(nullable.coerce_output_value):
-        return [f"        if {value}.__class__ is int:", f"            {value} = str({value})"]
-    return []
+        return [
+            f"if {value}.__class__ is int:",
+            f"    {value} = str({value})",
+            f"el{last[0]}",
+            *last[1:],
+        ]
+    return last
 
 
 def _needs_completion(value: str, type_: GraphQLOutputType) -> str:

@@ -22,6 +22,7 @@ from graphql.type import (
 from graph.executor.compile.codegen import (
     FieldCode,
     Part,
+    RecordsBuilder,
     Typename,
     batched_rows,
     object_builder,
@@ -162,7 +163,7 @@ class Compiler:
         row = accepted_by(type_.is_type_of) if is_object_type(type_) else None
         if row is None:
             complete_value = with_errors_handled(self._complete(item_type, field), fail)
-            return Items(complete_value, each_by(complete_value, fail), fail, None)
+            return Items(complete_value, each_by(complete_value, fail), fail)
         assert is_object_type(type_)  # noqa: S101 - only these have `is_type_of`
 
         def build_other(source: Any, path: Path | None, run: Run) -> Any:
@@ -175,7 +176,8 @@ class Compiler:
         if batched is not None:  # single rows are too few for a function of their own
             return Items(complete_value, each_by(complete_value, fail), fail, batched)
         complete_all = rows_builder(type_.name, parts, row, complete_value, fail)
-        return Items(complete_value, complete_all, fail, None)
+        records = RecordsBuilder(type_.name, parts)
+        return Items(complete_value, complete_all, fail, complete_records=records)
 
 
 def _key(type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, tuple[int, ...]]:

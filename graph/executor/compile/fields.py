@@ -63,6 +63,10 @@ class FieldAccess:
 
     expression: str
     function: Callable[..., Any] | None = None
+    column: str | None = None
+    """The only attribute of `source` that the value depends on, where that is known."""
+    spelling: str = "{0}"
+    """The value, as a Python expression of the column."""
 
 
 def resolver_call(field: Field, *, hide_suggestions: bool) -> FieldAccess:

@@ -28,7 +28,7 @@ from strawberry.types.fields.resolver import StrawberryResolver
 from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
 from graph.executor.execute.batched import ResolveMany
 from graph.executor.execute.run import Field, Path, ResolveInfo, Run, abandon
-from graph.executor.hints import many_form_of
+from graph.executor.hints import many_form_of, spelling_of
 from graph.executor.inputs.arguments import Read, argument_reader
 from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
@@ -43,7 +43,8 @@ def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:
         if schema.exception_handlers:
             return resolver_call(field, hide_suggestions=hide_suggestions)
         if _is_attribute(definition):
-            return FieldAccess(f"source.{definition.python_name}")
+            name = definition.python_name
+            return FieldAccess(f"source.{name}", column=name)
         if _has_plain_resolver(definition):
             return _direct_call(field, definition, schema, hide_suggestions=hide_suggestions)
         if permissions := _permissions_of(definition):
@@ -121,7 +122,7 @@ def _direct_call(
     if not parameters:
         return FieldAccess("{function}()", function)
     if parent and parameters == [parent] and parent.kind is not Parameter.KEYWORD_ONLY:
-        return FieldAccess("{function}(source)", function)
+        return FieldAccess("{function}(source)", function, *(spelling_of(function) or ()))
     call = _Caller(field, definition, resolver, schema)
     short = _fast_arguments(field, definition, schema)
     long = _full_arguments(field, definition, schema, hide_suggestions=hide_suggestions)

@@ -17,6 +17,7 @@ from graph.executor.execute.completion import (
     pending_indexes,
 )
 from graph.executor.execute.run import Field, Path, ResultTooLarge, Run
+from graph.executor.hints import holds_records
 
 
 class Items(NamedTuple):
@@ -26,16 +27,19 @@ class Items(NamedTuple):
     """Completes one item."""
     complete_all: Complete
     fail: Fail
-    batched: BatchedRows | None
+    batched: BatchedRows | None = None
     """For several rows, if a field has a resolver for all of them."""
+    complete_records: Callable[[Any, Run], list[Any] | None] | None = None
+    """For lists that hold records; returns None if their rows have to be completed."""
 
 
 def list_of(items: Items, field: Field, null: Null) -> Complete:
-    complete_value, complete_all, fail, batched = items
+    complete_value, complete_all, fail, batched, complete_records = items
     complete_async = async_list_of(complete_value, fail)
 
     def complete_list(values: Any, path: Path, run: Run) -> Any:
-        if values.__class__ is not list:  # the checks of other values take 2 us
+        has_records = values.__class__ is not list and holds_records(values.__class__)
+        if values.__class__ is not list and not has_records:  # the checks take 2 us
             if values is None or values is Undefined:
                 return null()
             if is_async_iterable(values):
@@ -44,6 +48,10 @@ def list_of(items: Items, field: Field, null: Null) -> Complete:
                 raise GraphQLError(f"Expected Iterable, but did not find one for field '{field}'.")
         if run.fields > run.max_fields:
             raise ResultTooLarge(run.max_fields, "fields")
+        if has_records:
+            if complete_records and (built := complete_records(values, run)) is not None:
+                return built
+            values = list(values)
         if batched is not None and (calls := batched.start(values, path, run)):
             return complete_rows(batched, values, calls, fail, path, run)
         return complete_all(values, path, run)

@@ -132,6 +132,43 @@ SLOW_STATEMENTS = _counter(
 ROUND_TRIP = _gauge(
     "database_round_trip_seconds", "Shortest recent duration of a statement.", workers="livemax"
 )
+STANDBY_UP = _gauge(
+    "standby_up",
+    "1 if queries can be read on this standby, else 0: it does not answer, or lacks what the "
+    "primary had 5 seconds ago. `standby` is its number in HOWDAH_READ_DATABASE_URLS.",
+    "standby",
+    workers="livemin",
+)
+STANDBY_LAG_BYTES = _gauge(
+    "standby_lag_bytes",
+    "Write-ahead log of the primary that this standby has not replayed.",
+    "standby",
+    workers="livemax",
+)
+STANDBY_LAG_SECONDS = _gauge(
+    "standby_lag_seconds",
+    "Age of the oldest change that this standby has not replayed; 5 stands for 5 or more.",
+    "standby",
+    workers="livemax",
+)
+STANDBY_QUERIES = _counter(
+    "standby_queries",
+    "Queries of clients that keep a position. `server` is where they began to read: `standby`, or "
+    "`primary` if no standby had what the client has seen.",
+    "server",
+)
+STANDBY_PASSED_OVER = _counter(
+    "standby_passed_over",
+    "Standbys that were passed over for a query, by reason: `behind`, `busy`, `unreachable`, "
+    "`not_standby`, `other_cluster` or `pooled`.",
+    "reason",
+)
+STANDBY_FALLBACKS = _counter(
+    "standby_fallbacks",
+    "Reads that were repeated on the primary, by reason: `conflict` with replay, `lost` standby, "
+    "`busy` or `other`.",
+    "reason",
+)
 
 # Users' databases
 RUNS_RUNNING = _gauge("runs_running", "Query runs that this server executes.")

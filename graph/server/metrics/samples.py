@@ -9,6 +9,7 @@ from db.figures import SLOWNESS_S, Distributions
 from db.kit.audit import recorded
 from db.objects.store import ObjectFigures
 from db.postgres.engine import Database
+from db.postgres.standbys import Standbys
 from db.services import Services
 from db.version import __version__
 from graph.kit.loaders import batch_keys
@@ -36,6 +37,8 @@ def samples_of(process: Process) -> Iterator[Sample]:
     services = process.services
     yield from _of_operations(process)
     yield from _of_database(services.database)
+    if services.standbys is not None:
+        yield from _of_standbys(services.standbys)
     yield m.DATABASE_UP, (), not services.runner.heartbeat.is_failing
     yield from _of_targets(services)
     yield from _of_events(services.events)
@@ -91,6 +94,21 @@ def _of_database(database: Database) -> Iterator[Sample]:
     yield m.LOST, (), figures.lost
     yield m.SLOW_STATEMENTS, (), figures.slow
     yield m.ROUND_TRIP, (), database.round_trip_s
+
+
+def _of_standbys(standbys: Standbys) -> Iterator[Sample]:
+    for standby in standbys.standbys:
+        label = (str(standby.number),)
+        yield m.STANDBY_UP, label, standbys.is_usable(standby)
+        if (lag := standbys.lag_of(standby)) is not None:
+            yield m.STANDBY_LAG_BYTES, label, lag[0]
+            yield m.STANDBY_LAG_SECONDS, label, lag[1]
+    for server, count in standbys.figures.operations.items():
+        yield m.STANDBY_QUERIES, (server,), count
+    for passed_over, count in standbys.figures.passed_over.items():
+        yield m.STANDBY_PASSED_OVER, (passed_over.value,), count
+    for fallback, count in standbys.figures.fallbacks.items():
+        yield m.STANDBY_FALLBACKS, (fallback.value,), count
 
 
 def _of_targets(services: Services) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Unauthenticated
+from db.postgres.standbys import OperationReads, reads_of
 from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
@@ -27,6 +28,7 @@ from graph.transport.http.reserved_streams import ReservedStream, ReservedStream
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.request_ids import begin_request
+from graph.transport.seen import SEEN
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -85,6 +87,7 @@ class _Exchange:
         "_receive",
         "_request_id",
         "_scope",
+        "_seen",
         "_send",
         "started",
     )
@@ -100,6 +103,7 @@ class _Exchange:
         self._request_id = begin_request(headers)
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
+        self._seen: bytes | None = None
         self.started = False
 
     async def serve(self) -> None:
@@ -122,6 +126,7 @@ class _Exchange:
             invalid_token = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
+        context.reads = self._reads()
         try:
             prepared = await self._gateway.operations.prepare(request, context)
             if invalid_token is not None and not prepared.ignores_token:
@@ -170,6 +175,7 @@ class _Exchange:
                 stream = streams.find(token or "", viewer)
                 request = await self._read()
                 context = self._gateway.context(viewer, self._request_id, self._scope)
+                context.reads = self._reads()
                 stream.start(request, context, self._gateway)
                 await self._send_text(202)
             case "DELETE":
@@ -206,6 +212,10 @@ class _Exchange:
             case method:
                 raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
 
+    def _reads(self) -> OperationReads | None:
+        standbys = self._gateway.services.standbys
+        return None if standbys is None else reads_of(standbys, self._headers.get(SEEN))
+
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
         return None if header is None else header.decode("latin-1")
@@ -224,8 +234,11 @@ class _Exchange:
                 raise _not_acceptable()
             case kind:
                 answer = await operations.run(prepared, request.variables, context)
-                if not self._write_whole(answer):
-                    await self._reply(answer, compressible=kind is OperationType.QUERY)
+                if context.reads is not None:
+                    self._seen = (await context.reads.position()).encode()
+                is_query = kind is OperationType.QUERY
+                if not self._write_whole(answer, compressible=is_query):
+                    await self._reply(answer, compressible=is_query)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -237,11 +250,18 @@ class _Exchange:
         else:
             status = status_of(answer, media_type)
             headers: tuple[Header, ...] = ()
-            if compressible and len(answer.payload) > MIN_BYTES:
-                answer, headers = await self._compress(answer)
+            if compressible and self._may_compress(answer):
+                compressed = await self._gateway.compressor.gzip(answer.payload)
+                answer = answer._replace(payload=compressed)
+                headers = ((b"content-encoding", b"gzip"),)
             await self._send_answer(answer, media_type_of(status, media_type), status, headers)
 
-    def _write_whole(self, answer: Answer) -> bool:
+    def _may_compress(self, answer: Answer) -> bool:
+        return len(answer.payload) > MIN_BYTES and accepts_gzip(
+            self._headers.get(b"accept-encoding")
+        )
+
+    def _write_whole(self, answer: Answer, *, compressible: bool) -> bool:
         """Writes a response to POST with data only. Returns false if `_reply` has to send it.
 
         The server of this process has `respond` (graph.server.http_protocol). Behind something that
@@ -253,21 +273,17 @@ class _Exchange:
             respond is None
             or self._scope["method"] != "POST"
             or answer.errors
-            or len(payload) > MIN_BYTES  # it may have to be compressed
+            or (compressible and self._may_compress(answer))
             or media_type is None
             or media_type not in _HEADS
             or self._cookie.response_headers
         ):
             return False
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
+        if self._seen is not None:
+            head = b"%b: %b\r\n%b" % (SEEN, self._seen, head)
         self.started = bool(respond(200, head, payload))
         return self.started
-
-    async def _compress(self, answer: Answer) -> tuple[Answer, tuple[Header, ...]]:
-        if not accepts_gzip(self._headers.get(b"accept-encoding")):
-            return answer, ()
-        compressed = await self._gateway.compressor.gzip(answer.payload)
-        return answer._replace(payload=compressed), ((b"content-encoding", b"gzip"),)
 
     async def _reply_stream(
         self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
@@ -309,6 +325,8 @@ class _Exchange:
         self.started = True
         if self._scope["method"] != "POST":
             headers = (*headers, _ACCEPT_QUERY)
+        if self._seen is not None:
+            headers = (*headers, (SEEN, self._seen))
         await self._send(
             {
                 "type": "http.response.start",

@@ -11,7 +11,8 @@ import pytest
 from db.errors import BadInput, Unavailable
 from db.events import Event, EventBus, Subscription, open_events
 from db.events.backlog import EVERY_TOPIC, Backlog
-from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
+from db.events.bus import UNSENT_LIMIT
+from db.events.frames import FRAME_LIMIT, pack
 from db.events.subscription import UNREAD_LIMIT
 from tests.fixtures.brokers import PASSWORD, Broker, frozen, running
 from tests.fixtures.patience import PATIENCE_S, patience
@@ -100,7 +101,7 @@ async def test_event_too_large_is_sent_without_payload(open_bus: OpenBus) -> Non
     async with bus.subscribe("run:1") as subscription:
         await bus.publish("run:1", "é" * FRAME_LIMIT)
         assert await receive(subscription, 1) == [Event("run:1", missed=True)]
-        largest = "x" * (FRAME_LIMIT - len(encode(Event("run:1"))))
+        largest = "x" * (FRAME_LIMIT - len(pack([Event("run:1")])[0]))
         await bus.publish("run:1", largest)
         assert await receive(subscription, 1) == [Event("run:1", largest)]
 
@@ -241,7 +242,7 @@ async def test_foreign_message_is_ignored(
 ) -> None:
     bus = await open_bus()
     async with bus.subscribe("run:1") as subscription:
-        for nonsense in ["", "{", "[]", '["run:1"', '[1,"run:1",null]', "\x00"]:
+        for nonsense in ["", "{", "[[]]", '["run:1"', '[[1,"run:1",null]]', "\x00"]:
             bus._receive(nonsense)
         await bus.publish("run:1", "sense")
         assert await receive(subscription, 1) == [Event("run:1", "sense")]

@@ -4,17 +4,19 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from db.errors import BadInput, NotFound, Unavailable
 from db.objects.store import MIB, ObjectStore, open_objects
-from tests.fixtures.patience import PATIENCE_S
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.targets import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -213,6 +215,36 @@ def test_transfer_uses_bounded_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
     assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"
+
+
+async def test_folder_that_hangs_keeps_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder on a network whose server is down: each look at it waits without end."""
+    objects, hanging = open_objects(None, data_dir=tmp_path), threading.Event()
+    scan = os.scandir
+
+    def hang(folder: Path) -> Any:
+        hanging.wait()
+        return scan(folder)
+
+    monkeypatch.setattr("db.objects.folders.os.scandir", hang)
+    monkeypatch.setattr("db.objects.folders.LOOK_S", 0.2)
+    before = threading.active_count()
+    try:
+        for _ in range(2):
+            puts = [put(objects, f"files/{number}", b"x") for number in range(20)]
+            refused = await asyncio.gather(*puts, return_exceptions=True)
+            assert {type(one) for one in refused} == {Unavailable}
+            assert not await objects.answers()
+            assert threading.active_count() == before + 1
+    finally:
+        hanging.set()
+    async with patience():
+        while threading.active_count() > before:  # noqa: ASYNC110 - of a thread: no event
+            await asyncio.sleep(0.01)
+    await put(objects, "files/a", b"x")
+    await objects.ping()
 
 
 def test_open_objects_reports_an_unusable_folder(tmp_path: Path) -> None:

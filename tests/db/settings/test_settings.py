@@ -101,6 +101,7 @@ def test_jwt_algorithms_refuse_unsafe_names(name: str, others: dict[str, str]) -
         ({"HOWDAH_JWT_REQUIRED_CLAIM": "a=b"}, "HOWDAH_JWT_REQUIRED_CLAIM is set, but"),
         ({"HOWDAH_JWKS_URL": "http://issuer/keys"}, "HOWDAH_JWKS_URL is not an https address"),
         ({"HOWDAH_DIRECT_DATABASE_URL": "postgres://a/b"}, "but HOWDAH_DATABASE_URL is not"),
+        ({"HOWDAH_READ_DATABASE_URLS": "postgres://a/b"}, "but HOWDAH_DATABASE_URL is not"),
     ],
 )
 def test_settings_refuse_incomplete_groups(environ: dict[str, str], words: str) -> None:

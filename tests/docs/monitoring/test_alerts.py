@@ -110,6 +110,10 @@ CASES = {
         series("howdah_database_connections_lost_total", "0x10 2x60"),
         after="15m",
     ),
+    "HowdahStandbyUnused": Case(
+        series("howdah_standby_up", "1x10 0x60", ',standby="1"'),
+        series("howdah_standby_up", "1x10 0x2 1x60", ',standby="1"'),
+    ),
     "HowdahSlowStatements": Case(
         series("howdah_database_slow_statements_total", "0+60x120"),
         series("howdah_database_slow_statements_total", "0+1x120"),

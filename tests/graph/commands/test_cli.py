@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ import asyncpg
 import pytest
 
 from db.version import __version__
+from graph.commands import main
 from graph.schema import schema
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +110,39 @@ async def test_invalid_setting_is_named_with_hint(name: str, value: str) -> None
     assert message.startswith("error: ")
     assert name in message + hint
     assert "hunter2" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"), [(["serve"], 1), (["serve", "--prot", "1"], 2)]
+)
+async def test_error_is_one_line_of_json_where_the_log_is_json(
+    arguments: list[str], exit_code: int
+) -> None:
+    environment = {"HOWDAH_LOG_FORMAT": "json", "HOWDAH_PORT": "abc"}
+    code, output, errors = await howdah(*arguments, **environment)
+    assert (code, output) == (exit_code, "")
+    (line,) = errors.splitlines()
+    entry = json.loads(line)
+    assert entry["level"] == "error"
+    assert "port" in entry["message"].lower()
+    assert entry["hint"]
+
+
+def test_unexpected_error_is_one_line_of_json_where_the_log_is_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("postgresql://ann:hunter2@db/howdah")
+
+    monkeypatch.setattr(main.app, "main", fail)
+    with pytest.raises(RuntimeError):
+        main.main()
+    monkeypatch.setenv("HOWDAH_LOG_FORMAT", "json")
+    with pytest.raises(SystemExit):
+        main.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "RuntimeError" in json.loads(line)["exception"]
+    assert "hunter2" not in line
 
 
 async def test_invalid_direct_url_is_named() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -245,11 +244,11 @@ async def test_idle_session_is_warned_and_closed(
     held = held_by(services, desk)
     async with patience(), ada.follow(CHANGED, id=desk.id) as received:
         assert (await anext(received)).data["sessionChanged"]["warning"] is None
-        held._used_at -= timedelta(minutes=59, seconds=30)
+        held._used_at -= 3_570
         while (seen := (await anext(received)).data["sessionChanged"])["warning"] is None:
             pass
         assert (seen["state"], seen["warning"]["reason"]) == ("IDLE", "IDLE_TIMEOUT")
-        held._used_at -= timedelta(seconds=30)
+        held._used_at -= 30
         last = [one.data["sessionChanged"] async for one in received][-1]
     assert (last["state"], last["closeReason"]) == ("CLOSED", "IDLE_TIMEOUT")
 
@@ -262,8 +261,8 @@ async def test_long_transaction_is_closed_while_statement_runs(
     running = asyncio.create_task(desk.execute(f"SELECT {gate.wait}"))
     await gate.reached()
     held = held_by(services, desk)
-    assert held._transaction_started_at is not None
-    held._transaction_started_at -= timedelta(hours=1)
+    assert held._transaction_began is not None
+    held._transaction_began -= 3_600
     run = await running
     assert run["state"] == "INTERRUPTED"
     assert "time limit" in run["error"]["message"]

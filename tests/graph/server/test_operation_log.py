@@ -93,7 +93,7 @@ async def test_operation_log_has_one_line_for_each_operation(logged: Logged) -> 
         "kind": "mutation",
         "field": "Mutation.createTask",
         "code": "OK",
-        "viewer": str(client.user.id),
+        "viewer": client.user.id.hex,
         "address": "127.0.0.1",
         "cost": 4,
     }

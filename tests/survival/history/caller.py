@@ -17,6 +17,7 @@ AVOID_S = 1.0
 OUTAGE_S = 180.0
 """No fault and no recovery lasts that long."""
 PAUSE_S = 0.1
+SEEN = "Howdah-Seen"
 REFUSALS = {"CONFLICT", "OVERLOADED", "RATE_LIMITED", "NOT_FOUND", "FORBIDDEN"}
 """Codes that say that nothing was changed."""
 UNCLEAR = {"UNAVAILABLE", "TIMEOUT", "INTERNAL"}
@@ -31,9 +32,27 @@ class Answer:
         self.by = by
 
 
+class Seen:
+    """The position of a client, kept as in docs/clients.md. One that forgets keeps the first."""
+
+    def __init__(self, *, forgets: bool = False) -> None:
+        self.value = ""
+        self._forgets = forgets
+
+    def keep(self, value: str, sent: str) -> None:
+        is_later = (len(value), value) > (len(self.value), self.value)
+        if (sent == self.value or is_later) and not (self._forgets and self.value):
+            self.value = value
+
+
 class Caller:
-    def __init__(self, token: str, replicas: Replicas, dice: random.Random) -> None:
+    """`seen` is the position of a client that keeps one."""
+
+    def __init__(
+        self, token: str, replicas: Replicas, dice: random.Random, seen: Seen | None = None
+    ) -> None:
         headers = {"Authorization": f"Bearer {token}"}
+        self._seen = seen
         self.dice = dice
         self.internal_errors: list[str] = []
         self._http = httpx.AsyncClient(headers=headers, timeout=ANSWER_S)
@@ -52,7 +71,7 @@ class Caller:
             return Answer(Outcome.REFUSED)
         try:
             request = {"query": query, "variables": variables}
-            body = (await self._http.post(server.address, json=request)).json()
+            body = await self._post(server.address, request)
         except (httpx.HTTPError, ValueError):
             self._avoided[place] = time.monotonic() + AVOID_S
             await asyncio.sleep(PAUSE_S)
@@ -60,6 +79,16 @@ class Caller:
         if not (errors := body.get("errors")):
             return Answer(Outcome.DONE, body["data"], place)
         return await self._refused(errors[0])
+
+    async def _post(self, address: str, request: Any) -> Any:
+        if self._seen is None:
+            return (await self._http.post(address, json=request)).json()
+        sent = self._seen.value
+        answer = await self._http.post(address, json=request, headers={SEEN: sent})
+        body = answer.json()
+        if (position := answer.headers.get(SEEN)) is not None:
+            self._seen.keep(position, sent)
+        return body
 
     async def ask_until_done(self, query: str, **variables: Any) -> Any:
         """For requests that may be repeated. Returns their data."""

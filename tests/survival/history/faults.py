@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from tests.fixtures.failover import FailoverPair
+from tests.fixtures.failover import FailoverPair, Server
 from tests.fixtures.network import Link
 from tests.fixtures.targets import Target
 from tests.survival.soak.replicas import Replica
@@ -21,6 +21,15 @@ class Kind(StrEnum):
     FREEZE_DATABASE = "freeze of the database"
     FREEZE_STANDBY = "freeze of the standby"
     PROMOTE = "promotion"
+    PAUSE_REPLAY = "pause of the replay"
+    RESTART_STANDBY = "restart of a standby"
+
+
+ON_PAIR = [kind for kind in Kind if kind not in {Kind.PAUSE_REPLAY, Kind.RESTART_STANDBY}]
+"""Those of a primary with a synchronous standby."""
+ON_STANDBYS = [kind for kind in Kind if kind is not Kind.PROMOTE]
+"""Those of a primary with standbys that are read. They are asynchronous: a promoted one may lack
+what another has shown."""
 
 
 class Fault(NamedTuple):
@@ -41,8 +50,11 @@ class Group:
         links: list[list[Link]],
         databases: FailoverPair,
         target: Target,
+        readers: Sequence[Server] = (),
     ) -> None:
+        """`readers` are the standbys that are read."""
         self.replicas = replicas
+        self.readers = readers
         self.databases = databases
         self.target = target
         self._links = links
@@ -58,6 +70,8 @@ class Group:
             Kind.FREEZE_DATABASE: self._freeze_database,
             Kind.FREEZE_STANDBY: self._freeze_standby,
             Kind.PROMOTE: self._promote,
+            Kind.PAUSE_REPLAY: self._pause_replay,
+            Kind.RESTART_STANDBY: self._restart_standby,
         }
         await suffer[fault.kind](fault)
 
@@ -96,24 +110,48 @@ class Group:
         self.databases.primary.thaw()
 
     async def _freeze_standby(self, fault: Fault) -> None:
-        """No commit is acknowledged meanwhile. There is no standby after the promotion."""
-        if (standby := self.databases.standby) is not None:
+        """Without `readers`, no commit is acknowledged meanwhile, and none is left if promoted."""
+        standby = self._reader(fault) if self.readers else self.databases.standby
+        if standby is not None:
             standby.freeze()
             await asyncio.sleep(fault.seconds)
             standby.thaw()
+
+    async def _pause_replay(self, fault: Fault) -> None:
+        standby = self._reader(fault)
+        await standby.administer("SELECT pg_wal_replay_pause()")
+        await asyncio.sleep(fault.seconds)
+        await standby.administer("SELECT pg_wal_replay_resume()")
+
+    async def _restart_standby(self, fault: Fault) -> None:
+        standby = self._reader(fault)
+        await standby.kill()
+        await asyncio.sleep(fault.seconds / 4)
+        await standby.start()
+
+    def _reader(self, fault: Fault) -> Server:
+        return self.readers[fault.victim % len(self.readers)]
 
     async def _promote(self, _: Fault) -> None:
         await self.databases.promote()
 
 
 def plan_faults(
-    dice: random.Random, *, operations: int, count: int, longest_s: float, replicas: int
+    dice: random.Random,
+    *,
+    operations: int,
+    count: int,
+    longest_s: float,
+    replicas: int,
+    kinds: Sequence[Kind] = ON_PAIR,
 ) -> list[Fault]:
-    """Every kind at least once if there are enough, and one promotion."""
-    kinds = [kind for kind in Kind if kind is not Kind.PROMOTE]
-    dice.shuffle(kinds)
-    drawn: list[Kind] = [kinds[number % len(kinds)] for number in range(count - 1)]
-    drawn.insert(dice.randint(len(drawn) // 2, len(drawn)), Kind.PROMOTE)
+    """Every kind at least once if there are enough, and one promotion if it is among them."""
+    repeated = [kind for kind in kinds if kind is not Kind.PROMOTE]
+    dice.shuffle(repeated)
+    once = len(kinds) - len(repeated)
+    drawn: list[Kind] = [repeated[number % len(repeated)] for number in range(count - once)]
+    if once:
+        drawn.insert(dice.randint(len(drawn) // 2, len(drawn)), Kind.PROMOTE)
     every = operations / (count + 1)
     return [
         Fault(

@@ -6,20 +6,21 @@ import random
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from tests.fixtures.failover import FailoverPair
+from tests.fixtures.failover import FailoverPair, Server
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.network import Link
 from tests.fixtures.served import new_keys
+from tests.fixtures.standbys import StandbyGroup
 from tests.fixtures.targets import Target, running_target
-from tests.survival.history.caller import OUTAGE_S, Caller
-from tests.survival.history.faults import Fault, Group, Kind, plan_faults
+from tests.survival.history.caller import OUTAGE_S, Caller, Seen
+from tests.survival.history.faults import ON_PAIR, ON_STANDBYS, Fault, Group, Kind, plan_faults
 from tests.survival.history.scripts import TABLE, TargetLists
 from tests.survival.history.workload import Recorder, User, Worker
 from tests.survival.soak.ledger import Findings
@@ -31,6 +32,8 @@ SIGN_UP = "mutation($input: SignUpInput!) { signUp(input: $input) { session { ac
 REPLICAS = 3
 CREATED = "SELECT title, count(*) FROM tasks WHERE title ~ '^[0-9a-f-]{36}$' GROUP BY title"
 TICK_S = 0.02
+APPLY_DELAY = "300ms"
+STANDBY_READS = 'howdah_standby_queries_total{server="standby"}'
 
 
 class Plan(NamedTuple):
@@ -39,6 +42,14 @@ class Plan(NamedTuple):
     clients: int
     faults: int
     longest_fault_s: float
+    reads_on_standbys: bool = False
+    """Clients keep a position. Else all is read on the primary of a pair."""
+    forgets: bool = False
+    """Clients forget what they have seen: the planted fault."""
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        return ON_STANDBYS if self.reads_on_standbys else ON_PAIR
 
 
 class Recording(NamedTuple):
@@ -48,6 +59,8 @@ class Recording(NamedTuple):
     recovered_s: Mapping[Kind, list[float]]
     """Seconds from the end of each fault until every replica had acknowledged a new write."""
     internal_errors: list[str]
+    standby_reads: int
+    """Queries that began on a standby, as the replicas count that run at the end."""
 
 
 async def record(plan: Plan, *, folder: Path, seed: int) -> Recording:
@@ -59,12 +72,15 @@ async def record(plan: Plan, *, folder: Path, seed: int) -> Recording:
         count=plan.faults,
         longest_s=plan.longest_fault_s,
         replicas=REPLICAS,
+        kinds=plan.kinds,
     )
-    async with _group(folder) as group, _workers(plan, group, dice) as (workers, recorder):
+    opened = _standby_group(folder) if plan.reads_on_standbys else _group(folder)
+    async with opened as group, _workers(plan, group, dice) as (workers, recorder):
         recovered_s = await _work(plan, group, workers, recorder, faults)
         created = await _count_created(group, recorder)
         internal = [error for each in workers for error in each.caller.internal_errors]
-        return Recording(recorder, created, recovered_s, internal)
+        standby_reads = await _count_standby_reads(group) if plan.reads_on_standbys else 0
+        return Recording(recorder, created, recovered_s, internal, standby_reads)
 
 
 async def _work(
@@ -100,6 +116,17 @@ async def _recover(group: Group, recorder: Recorder) -> float:
     return time.monotonic() - ended
 
 
+async def _count_standby_reads(group: Group) -> int:
+    total = 0
+    for replica in group.replicas:
+        assert replica.server is not None
+        address = replica.server.address.replace("/graphql", "/metrics")
+        lines = (await replica.server.http.get(address)).text.splitlines()
+        (count,) = [line.split()[1] for line in lines if line.startswith(STANDBY_READS)]
+        total += int(float(count))
+    return total
+
+
 async def _count_created(group: Group, recorder: Recorder) -> Findings:
     connection = await asyncpg.connect(group.databases.primary.url)
     try:
@@ -124,10 +151,12 @@ async def _workers(
             token = answer["signUp"]["session"]["accessToken"]
             connection = await _save_connection(Caller(token, replicas, dice), group.target)
             users.append((User(TargetLists(number, connection)), token))
+        # Clients of a user are as the tabs of a browser: they share what they have seen.
+        positions = [Seen(forgets=plan.forgets) if plan.reads_on_standbys else None for _ in users]
         for number in range(plan.clients):
             user, token = users[number % plan.users]
             own_dice = random.Random(dice.random())  # noqa: S311
-            caller = Caller(token, replicas, own_dice)
+            caller = Caller(token, replicas, own_dice, positions[number % plan.users])
             stack.push_async_callback(caller.close)
             workers.append(Worker(number, user, caller, recorder))
         yield workers, recorder
@@ -143,14 +172,33 @@ async def _save_connection(caller: Caller, target: Target) -> str:
 @contextlib.asynccontextmanager
 async def _group(folder: Path) -> AsyncIterator[Group]:
     """Three replicas on a database with a standby, which they know by a URL with two hosts."""
+    async with (
+        _outside() as outside,
+        FailoverPair.started(outside) as databases,
+        _replicas_on(databases, folder) as group,
+    ):
+        yield group
+
+
+@contextlib.asynccontextmanager
+async def _standby_group(folder: Path) -> AsyncIterator[Group]:
+    """Three replicas that read on two standbys, one of which is late by its settings."""
+    async with StandbyGroup.started("fast", "slow") as databases:
+        slow = databases.standbys[1]
+        await slow.administer(f"ALTER SYSTEM SET recovery_min_apply_delay = '{APPLY_DELAY}'")
+        await slow.administer("SELECT pg_reload_conf()")
+        pair = FailoverPair(databases.primary, None)
+        async with _replicas_on(pair, folder, databases.standbys) as group:
+            yield group
+
+
+@contextlib.asynccontextmanager
+async def _replicas_on(
+    databases: FailoverPair, folder: Path, readers: Sequence[Server] = ()
+) -> AsyncIterator[Group]:
     async with contextlib.AsyncExitStack() as stack:
-        # Outside of the given folder: the account of PostgreSQL may not enter it under root.
-        outside = [
-            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="howdah-history-")))
-            for _ in range(2)
-        ]
-        databases = await stack.enter_async_context(FailoverPair.started(outside[0]))
-        target = await stack.enter_async_context(running_target(outside[1], max_connections=200))
+        outside = await stack.enter_async_context(_outside())
+        target = await stack.enter_async_context(running_target(outside, max_connections=200))
         await target.script(TABLE)
         replicas: list[Replica] = []
         links: list[list[Link]] = []
@@ -158,16 +206,34 @@ async def _group(folder: Path) -> AsyncIterator[Group]:
         for number in range(REPLICAS):
             own = [
                 await stack.enter_async_context(Link.opened("127.0.0.1", server.port))
-                for server in databases.servers
+                for server in (*databases.servers, *readers)
             ]
-            environment = common | {"HOWDAH_DATABASE_URL": databases.url([x.port for x in own])}
+            ports = [link.port for link in own]
+            of_primary = ports[: len(databases.servers)]
+            environment = common | {"HOWDAH_DATABASE_URL": databases.url(of_primary)}
+            if readers:
+                of_readers = ports[len(of_primary) :]
+                urls = map(_through, readers, of_readers)
+                environment["HOWDAH_READ_DATABASE_URLS"] = ",".join(urls)
             replica = Replica(folder / f"replica{number}", environment)
             stack.push_async_callback(replica.stop)
             replicas.append(replica)
             links.append(own)
         await replicas[0].start()  # alone: it migrates
         await asyncio.gather(*(replica.start() for replica in replicas[1:]))
-        yield Group(replicas, links, databases, target)
+        yield Group(replicas, links, databases, target, readers)
+
+
+def _through(server: Server, port: int) -> str:
+    """Its URL through a link."""
+    return server.url.replace(f":{server.port}/", f":{port}/")
+
+
+@contextlib.asynccontextmanager
+async def _outside() -> AsyncIterator[Path]:
+    """Outside of the given folder: the account of PostgreSQL may not enter it under root."""
+    with tempfile.TemporaryDirectory(prefix="howdah-history-") as folder:
+        yield Path(folder)
 
 
 def _environment() -> dict[str, str]:
@@ -183,4 +249,5 @@ def summary(recording: Recording) -> str:
     outcomes = Counter(each.outcome.name.lower() for each in recording.recorder.history)
     faults = ", ".join(f"{len(times)} {kind}" for kind, times in recording.recovered_s.items())
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    return f"{len(recording.recorder.history)} operations ({told}); {faults}"
+    of_standbys = f"; {recording.standby_reads} queries on standbys" * bool(recording.standby_reads)
+    return f"{len(recording.recorder.history)} operations ({told}); {faults}{of_standbys}"

@@ -72,10 +72,12 @@ class StatementRun:
     async def run(
         self,
         started: Callable[[Backend], Awaitable[None]],
-        ended: Callable[[Ending], Awaitable[None]],
+        ended: Callable[[Ending], Awaitable[bool]],
     ) -> None:
-        """Awaits `ended` before it returns the connection.
+        """Awaits `ended`, which records the end, before it returns the connection.
 
+        Closes the connection unless `ended` returns True: another process that has ended the run
+        may terminate its backend at any later time, and must not hit another run.
         Awaits `started` before it sends the statement, if the use asks for it.
         """
         loop = asyncio.get_running_loop()
@@ -84,7 +86,13 @@ class StatementRun:
         )
         try:
             async with self._use.held(), contextlib.AsyncExitStack() as lent:
-                await ended(await self._store_rows(await self._execute(lent, started)))
+                is_recorded = False
+                try:
+                    ending = await self._execute(lent, started)
+                    is_recorded = await ended(await self._store_rows(ending))
+                finally:
+                    if not is_recorded:
+                        self._statement.close_connection()
         finally:
             timer.cancel()
 

@@ -126,6 +126,10 @@ class StatementStop:
             connection.finish()
         return not connection.closed
 
+    def close_connection(self) -> None:
+        if self.connection is not None:
+            self.connection.finish()
+
     async def _send_cancel(self, connection: Connection, within_s: float = CANCEL_S) -> None:
         self.cancel_sent = True
         try:

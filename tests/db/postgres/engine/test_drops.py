@@ -87,8 +87,9 @@ async def test_read_dropped_in_query_is_retried_once(
     task = asyncio.create_task(read_slowly())
     for _ in range(2):
         await once_it_sleeps(observer, "pg_terminate_backend(pid, 5000)")
-    with pytest.raises(Dropped, match="dropped"):
+    with pytest.raises(Dropped, match="dropped") as dropped:
         await task
+    assert dropped.value.hint == "Try again in a moment."  # it has changed nothing
     assert await read(committed, 1) == 1
     assert "lost a connection" not in caplog.text
 
@@ -126,6 +127,7 @@ async def test_transaction_is_not_retried_after_drop(
     with pytest.raises(Dropped, match="dropped") as dropped:
         await notes.transaction(work)
     assert dropped.value.retry_after_s is not None
+    assert "may have been saved" in dropped.value.hint
     assert runs == 1
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
@@ -147,8 +149,9 @@ async def test_write_is_not_retried_after_drop(
 ) -> None:
     adding = asyncio.create_task(notes.write(lambda session: session.rows(ADD_SLOWLY, id=1)))
     await once_it_sleeps(observer, "pg_terminate_backend(pid)")
-    with pytest.raises(Dropped):
+    with pytest.raises(Dropped) as dropped:
         await adding
+    assert "may have been saved" in dropped.value.hint
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
 

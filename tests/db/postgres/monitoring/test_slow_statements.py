@@ -6,6 +6,7 @@ import logging
 import pytest
 from sqlalchemy import text
 
+from db.concurrency.waiting import cancel_all
 from db.errors import TimedOut
 from db.postgres.engine import Database, Session
 from db.postgres.monitoring import slow_statements
@@ -67,6 +68,30 @@ async def test_statement_that_times_out_counts_as_slow(committed: Database) -> N
     with pytest.raises(TimedOut):
         await committed.transaction(work)
     assert committed.figures.slow >= 1
+
+
+@pytest.mark.parametrize("reserved", [True, False], ids=["probe", "other"])
+async def test_cancelled_probe_is_no_slow_statement(
+    committed: Database, caplog: pytest.LogCaptureFixture, *, reserved: bool
+) -> None:
+    """Probes have little patience, and an outage would log each of them."""
+    committed.report_slow_statements(limit_ms=50, plans=False)
+    endless = compile_statement(text("SELECT pg_sleep(3601)"))
+    runs = compile_statement(
+        text("""SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3601)%'
+            AND pid <> pg_backend_pid() AND clock_timestamp() > query_start + interval '0.1 s'""")
+    )
+
+    async def ask() -> None:
+        async with committed.read(reserved=reserved) as session:
+            await session.value(endless)
+
+    probe = asyncio.create_task(ask())
+    async with patience(), committed.read() as session:
+        while not await session.value(runs):
+            pass
+    await cancel_all([probe])
+    assert ("ms: SELECT pg_sleep(3601)" in caplog.text) is not reserved
 
 
 async def test_plan_of_slow_statement_is_generic(

@@ -182,6 +182,19 @@ async def test_connect_reports_refusal_if_last_attempt_hangs(eve: str) -> None:
         await connect_with_retry(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_failures_of_all_hosts_are_reported(eve: str, *, is_first: bool) -> None:
+    """The host that refuses the password tells the operator more than one that is down."""
+    server, down = urlsplit(eve.replace("9@", "8@")), f"127.0.0.1:{free_port()}"
+    login, _, up = server.netloc.rpartition("@")
+    hosts = f"{up},{down}" if is_first else f"{down},{up}"
+    error = await refusal(server._replace(netloc=f"{login}@{hosts}").geturl(), connect_ms=3_000)
+    assert f"The database at {up} refused the user 'eve': the password is wrong." in error.message
+    assert f"No PostgreSQL server responds at {down}." in error.message
+    assert "HOWDAH_DATABASE_URL" in error.hint
+    assert "listens there" in error.hint
+
+
 async def test_json_is_read_as_text_and_written_from_values(cluster: Cluster) -> None:
     connection = await connect(parse_url(cluster.url))
     try:

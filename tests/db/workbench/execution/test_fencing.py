@@ -11,11 +11,11 @@ from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
-from db.runs import RunState
+from db.runs import RunState, interrupt_orphans
 from db.security.vault import Vault
 from db.workbench.sessions.open_request import OpenRequest
 from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
-from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.db.workbench.execution.test_run_replicas import OpenReplica, forget_process, replica, sit
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_sessions, takeover_by
@@ -149,3 +149,53 @@ async def test_takeover_does_not_wait_for_a_target_that_does_not_respond(
             link.mend()
             await desk.until_gone(pid)
             await takeover.close()
+
+
+async def test_run_ended_by_another_process_leaves_its_backend_to_no_other_run(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
+) -> None:
+    """The other process may terminate the backend much later."""
+    async with replica() as thawed:
+        desk = sit(thawed)
+        lost = await desk.start("SELECT pg_sleep(62)")
+        pid = await desk.until_backend(lost)
+        await committed.write(lambda session: forget_process(session, lost.id))
+        await committed.write(
+            lambda session: interrupt_orphans(session, keep=thawed.runner.limits.retention)
+        )
+        await desk.until_idle()  # its statement was cancelled
+        assert (await desk.now(lost)).state == RunState.INTERRUPTED
+        assert await desk.rows(await desk.run("SELECT pg_backend_pid()")) != [[pid]]
+
+
+async def test_backend_that_a_takeover_has_left_is_ended_by_a_third_process(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    vault: Vault,
+) -> None:
+    """The process that took over dies while the target does not respond."""
+    async with replica() as third, replica() as second, replica() as dead:
+        desk = sit(dead)
+        saver = ConnectionSaver(committed, vault, desk.owner, desk.target)
+        async with Link.opened("127.0.0.1", desk.target.port) as link:
+            await saver.change(desk.connection_id, port=link.port, password=CANARY)
+            lost = await desk.start("SELECT pg_sleep(62)")
+            pid = await desk.until_backend(lost)
+            link.cut()
+            await fence(committed, dead.runner.process)
+            takeover = takeover_by(second)
+            await takeover.run()
+            await takeover.close()
+            link.mend()
+            await fence(committed, second.runner.process)
+            finishing = takeover_by(third)
+            async with patience():  # a heartbeat that is late makes the process unsteady again
+                while not finishing._tasks:
+                    await committed.write(lambda session: session.rows(_STEADY))
+                    await finishing.run()
+            await desk.until_gone(pid)
+            await asyncio.gather(*finishing._tasks)
+            await committed.write(lambda session: session.rows(_STEADY))
+            await finishing.run()
+            assert not finishing._tasks

@@ -118,7 +118,10 @@ async def test_rows_are_readable_from_any_replica(
 
 
 async def test_takeover_interrupts_run_and_terminates_backend(
-    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The first replica loses its number, as if it were killed, and cannot write."""
     async with replica() as survivor, replica() as dead:
@@ -132,6 +135,7 @@ async def test_takeover_interrupts_run_and_terminates_backend(
         assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
         assert "outcome is unknown" in over.parsed_error.message
+        assert f"run {lost.id.hex} was ended" in caplog.text  # the form of the API's IDs
         assert survivor.runner.figures.ended == {RunState.INTERRUPTED: 1, RunState.TIMED_OUT: 0}
         assert (await sit(survivor).now(kept)).state == RunState.RUNNING
         await sit(survivor).until_gone(pid)

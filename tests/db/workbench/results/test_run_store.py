@@ -201,8 +201,9 @@ async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -
     async def away(_: Backend) -> None:
         raise Unavailable("The database does not answer.", hint="Try again.")
 
-    async def ended(ending: Ending) -> None:
+    async def ended(ending: Ending) -> bool:
         endings.append(ending)
+        return True
 
     async def flushed(_: object) -> None:
         raise AssertionError

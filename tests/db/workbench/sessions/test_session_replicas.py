@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -227,3 +228,23 @@ async def until_not_held(seat: Seat, session_id: UUID) -> None:
     async with patience():
         while session_id in seat.service.holder.held:  # type: ignore[union-attr]  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
+
+
+async def test_session_expires_by_the_clock_of_the_database(seat: Callable[..., Any]) -> None:
+    """The other replicas judge by it, so that of its own process may be wrong."""
+    async with seat() as one:
+        opened = await one.open(idle_timeout_ms=60_000, transaction_timeout_ms=30_000)
+        assert opened.expires_at - opened.last_used_at == timedelta(minutes=1)
+        await one.run(opened.id, "BEGIN")
+        begun = await one.now(opened.id)
+        assert begun.expires_at - begun.transaction_started_at == timedelta(seconds=30)
+        await one.run(opened.id, "SELECT 1")
+        later = await one.now(opened.id)
+        assert later.transaction_started_at == begun.transaction_started_at
+        assert later.expires_at == begun.expires_at
+        await one.run(opened.id, "COMMIT AND CHAIN")
+        assert (await one.now(opened.id)).transaction_started_at > begun.transaction_started_at
+        await one.run(opened.id, "COMMIT")
+        ended = await one.now(opened.id)
+        assert ended.transaction_started_at is None
+        assert ended.expires_at - ended.last_used_at == timedelta(minutes=1)

@@ -1,0 +1,24 @@
+"""The header `Howdah-Seen`: the position that a client has seen (db.postgres.standbys)."""
+
+from starlette.types import Message, Scope, Send
+
+from db.postgres.standbys import OperationReads, Standbys
+
+SEEN = b"howdah-seen"
+
+
+def telling_position(standbys: Standbys, scope: Scope, send: Send) -> Send:
+    """Adds the header to a response that is no operation, such as that of an upload.
+
+    Only if its request has the header. The response begins after the commit.
+    """
+    if SEEN not in dict(scope["headers"]):
+        return send
+
+    async def send_with_position(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            position = await OperationReads(standbys, None).position()
+            message = {**message, "headers": [*message["headers"], (SEEN, position.encode())]}
+        await send(message)
+
+    return send_with_position
