@@ -1,4 +1,4 @@
-"""The wire format of events: frames of ASCII, each a JSON list of events."""
+"""The wire format of events: frames of ASCII, each the JSON of one event, or a list of several."""
 
 import json
 from collections.abc import Iterable
@@ -11,11 +11,12 @@ from db.events.backlog import Event
 # from one to another changes nothing.
 FRAME_LIMIT = 7_900
 _BRACKETS = 2
-_LONGEST_ESCAPE = 12
-"""Of one character: two halves of a surrogate pair."""
+_LONGEST_ESCAPE = 6
+"""Of one ASCII character."""
 _AROUND = len('["","",false]')
 
-_decode = msgspec.json.Decoder(list[Event]).decode
+_decode = msgspec.json.Decoder(Event).decode
+_decode_list = msgspec.json.Decoder(list[Event]).decode
 
 
 def encode(event: Event) -> str:
@@ -27,8 +28,11 @@ def encode(event: Event) -> str:
 def fits(event: Event) -> bool:
     """Whether a frame can hold the event."""
     room = FRAME_LIMIT - _BRACKETS
-    longest = (len(event.topic) + len(event.payload)) * _LONGEST_ESCAPE + _AROUND
-    return longest <= room or len(encode(event)) <= room
+    if event.topic.isascii() and event.payload.isascii():
+        longest = (len(event.topic) + len(event.payload)) * _LONGEST_ESCAPE + _AROUND
+        if longest <= room:
+            return True
+    return len(encode(event)) <= room
 
 
 def pack(events: Iterable[Event]) -> list[str]:
@@ -38,13 +42,17 @@ def pack(events: Iterable[Event]) -> list[str]:
     room = FRAME_LIMIT - _BRACKETS
     for text in map(encode, events):
         if parts and len(text) + 1 > room:
-            frames.append(f"[{','.join(parts)}]")
+            frames.append(_join(parts))
             parts, room = [], FRAME_LIMIT - _BRACKETS
         parts.append(text)
         room -= len(text) + 1
-    return [*frames, f"[{','.join(parts)}]"]
+    return [*frames, _join(parts)]
 
 
 def unpack(frame: str) -> list[Event]:
     """Raises msgspec.DecodeError for what `pack` has not made."""
-    return _decode(frame)
+    return _decode_list(frame) if frame.startswith("[[") else [_decode(frame)]
+
+
+def _join(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"

@@ -74,6 +74,17 @@ async def test_read_on_a_frozen_standby_is_repeated_on_the_primary(
     await reader.wait_for_standby()
 
 
+@pytest.mark.usefixtures("real_limits")
+async def test_read_that_takes_long_on_a_standby_is_repeated_on_the_primary(
+    reader: Reader, standby_group: StandbyGroup
+) -> None:
+    standbys = standbys_of(reader.replica)
+    reading = await read_at(reader, standby_group)
+    assert await reading == "primary"
+    assert standbys.figures.fallbacks[Fallback.LOST] == 1
+    await reader.wait_for_standby()
+
+
 async def test_read_that_replay_cancels_is_repeated_on_the_primary(
     reader: Reader, standby_group: StandbyGroup
 ) -> None:

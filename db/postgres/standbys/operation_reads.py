@@ -1,5 +1,6 @@
 """Where the reads of one operation go."""
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Self
 
@@ -13,6 +14,10 @@ from db.postgres.standbys.figures import Fallback
 from db.postgres.standbys.standby import StandbyLife
 from db.postgres.standbys.standbys import Standbys
 from db.postgres.statements import Statement
+
+READ_S = 1.5
+"""A read that takes longer on a standby goes to the primary. Replay of a lock may hold it up, while
+the standby answers everything else."""
 
 
 def reads_of(standbys: Standbys, header: bytes | None) -> "OperationReads | None":
@@ -104,7 +109,8 @@ class RoutedReads(ReadSession):
         reading = life.database.read(share=self._share).rows(statement, **values)
         self._reads.count()
         try:
-            return await reading
+            async with asyncio.timeout(READ_S):
+                return await reading
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the primary's
             self._reads.fall_back(error)
         return await self._reads.on_primary(self._share).rows(statement, **values)

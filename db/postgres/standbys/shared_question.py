@@ -43,5 +43,6 @@ class SharedQuestion(Generic[Answer]):
                     asked.set_result(answer)
         finally:
             self._task = None
-            if self._next is not None:
-                self._next.cancel()
+            waiting, self._next = self._next, None
+            if waiting is not None:
+                waiting.cancel()

@@ -155,15 +155,19 @@ class RecordsBuilder:
     completed. For other lists it returns None, and the list is built row by row.
     """
 
-    def __init__(self, type_name: str, parts: Sequence[Part]) -> None:
+    def __init__(self, type_name: str, parts: Sequence[Part], row: type) -> None:
+        """`row` is the class whose instances the type accepts."""
         self._type_name = type_name
         self._parts = parts
+        self._accepted = row
         self._row: type | None = None
         self._build: Callable[[Any], list[Any] | None] | None = None
 
     def __call__(self, values: Any, run: Any) -> list[Any] | None:
         if values.row is not self._row:  # a list has rows of one class, as long as it is kept
-            self._row, self._build = values.row, self._compile(values.row._fields)
+            is_accepted = issubclass(values.row, self._accepted)
+            self._build = self._compile(values.row._fields) if is_accepted else None
+            self._row = values.row
         if self._build is None or (built := self._build(values.records)) is None:
             return None
         run.fields += len(built) * len(self._parts)

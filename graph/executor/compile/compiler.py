@@ -176,7 +176,7 @@ class Compiler:
         if batched is not None:  # single rows are too few for a function of their own
             return Items(complete_value, each_by(complete_value, fail), fail, batched)
         complete_all = rows_builder(type_.name, parts, row, complete_value, fail)
-        records = RecordsBuilder(type_.name, parts)
+        records = RecordsBuilder(type_.name, parts, row)
         return Items(complete_value, complete_all, fail, complete_records=records)
 
 

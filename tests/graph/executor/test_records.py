@@ -150,3 +150,14 @@ async def test_fields_built_from_records_count_towards_the_limit() -> None:
     with pytest.raises(ResultTooLarge):
         await run("{ shelves { id name } strict { id } }", rows, max_fields=15)
     assert (await run("{ shelves { id name } strict { id } }", rows, max_fields=25)).data
+
+
+async def test_rows_of_another_class_are_no_objects_of_the_type(built: list[bool]) -> None:
+    class Other(NamedTuple):
+        id: Any = ID
+        name: Any = "a"
+
+    found = await run("{ shelves { name } }", Rows(Other, [tuple(Other())]))
+    assert found.data == {"shelves": [None]}
+    assert found.errors
+    assert built == [False]

@@ -16,7 +16,7 @@ CANCEL_PHASE_S = 0.8
 """How long cancel requests are repeated before the backend is terminated."""
 CANCEL_RETRY_S = 0.25
 TERMINATE_S = 0.5
-SETTLE_S = 0.5
+SETTLE_S = 0.4
 CANCEL_S = 0.5
 CHECK_S = 5.0
 RESTORE_S = 2.0
