@@ -6,6 +6,7 @@ paused (decision 65).
 """
 
 from tests.drills.frame import Figure, Plan
+from tests.drills.history import report
 from tests.survival.history import recording
 from tests.survival.history.checker import find_anomalies
 from tests.survival.history.events import Anomaly
@@ -26,16 +27,8 @@ QUICK = recording.Plan(
 async def drill(plan: Plan) -> list[Figure]:
     size = QUICK if plan.is_quick else FULL
     recorded = await recording.record(size, folder=plan.folder, seed=plan.seed)
-    print(recording.summary(recorded))  # noqa: T201
-    anomalies = find_anomalies_of_standbys(recorded)
-    print(*[*anomalies, *recorded.internal_errors][:20], sep="\n")  # noqa: T201
-    missing, unexpected, repeated = recorded.created
     return [
-        Figure("anomalies in the history", 0, len(anomalies)),
-        Figure("acknowledged creations that are missing", 0, missing),
-        Figure("creations that happened twice", 0, repeated),
-        Figure("tasks that nobody created", 0, unexpected),
-        Figure("errors with the code INTERNAL", 0, len(recorded.internal_errors)),
+        *report(recorded, find_anomalies_of_standbys(recorded)),
         Figure("drills without a query on a standby", 0, not recorded.standby_reads),
     ]
 

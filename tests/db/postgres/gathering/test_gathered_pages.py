@@ -22,13 +22,6 @@ def two_pages_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
 
 
-@pytest.fixture
-def sent(committed: Database) -> Statements:
-    statements = Statements()
-    committed.observe = statements.append
-    return statements
-
-
 async def create(database: Database, owner: OwnerId, title: str) -> None:
     await database.write(lambda session: Tasks(session, owner).create(title=title))
 

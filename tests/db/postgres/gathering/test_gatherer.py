@@ -38,13 +38,6 @@ def two_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sent(committed: Database) -> Statements:
-    statements = Statements()
-    committed.observe = statements.append
-    return statements
-
-
-@pytest.fixture
 async def owners(committed: Database) -> list[OwnerId]:
     return [await add_person(committed, f"User{number}") for number in range(6)]
 
