@@ -12,9 +12,10 @@ from contextlib import AsyncExitStack
 import httpx
 
 from tests.drills.frame import Figure, Plan
-from tests.fixtures.balancer import CREATED, Balancer, free_port, grown, load
+from tests.fixtures.balancer import CREATED, Balancer, grown, load
 from tests.fixtures.cluster import open_fast
 from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.ports import free_port
 from tests.fixtures.served import Served, new_keys, served
 
 

@@ -3,7 +3,8 @@
 import contextlib
 from pathlib import Path
 
-from tests.fixtures.balancer import CREATED, Balancer, free_port, grown, load
+from tests.fixtures.balancer import CREATED, Balancer, grown, load
+from tests.fixtures.ports import free_port
 from tests.fixtures.replicas import AddUser, OpenReplica, Replica
 
 FOREVER_S = 3_600

@@ -17,10 +17,10 @@ from db.postgres.standbys.figures import Reason
 from db.settings import Settings
 from graph.server.metrics.catalogue import METRICS
 from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.ports import free_port
 from tests.fixtures.replicas import OpenReplica, Socket
 from tests.fixtures.standby_readers import SEEN, TITLES, Reader, standbys_of, wait_for_lives
 from tests.fixtures.standbys import StandbyGroup
-from tests.fixtures.targets import free_port
 from tests.graph.commands.test_cli import howdah
 
 

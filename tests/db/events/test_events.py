@@ -16,7 +16,7 @@ from db.events.frames import FRAME_LIMIT, pack
 from db.events.subscription import UNREAD_LIMIT
 from tests.fixtures.brokers import PASSWORD, Broker, frozen, running
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.targets import free_port
+from tests.fixtures.ports import free_port
 
 KINDS = ["postgres", "redis", "nats"]
 OpenBus = Callable[[], Coroutine[None, None, EventBus]]

@@ -17,7 +17,7 @@ import pytest
 from db.errors import BadInput, NotFound, Unavailable
 from db.objects.store import MIB, ObjectStore, open_objects
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.targets import free_port
+from tests.fixtures.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 

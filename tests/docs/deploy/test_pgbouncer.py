@@ -16,9 +16,9 @@ from tests.db.backup.test_backup import create
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
 from tests.fixtures.pgbouncer import running_pgbouncer
+from tests.fixtures.ports import free_port
 from tests.fixtures.served import new_keys
 from tests.fixtures.ship_tools import DEPLOY, ROOT, require_tool
-from tests.fixtures.targets import free_port
 
 TEXT = (DEPLOY / "pgbouncer" / "pgbouncer.ini").read_text(encoding="utf-8")
 

@@ -25,8 +25,8 @@ from graph.schema import schema
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.ports import free_port
 from tests.fixtures.ship_tools import DEPLOY, require_tool
-from tests.fixtures.targets import free_port
 from tests.fixtures.toy import ToyServer
 
 CLIENT = "127.0.0.2"

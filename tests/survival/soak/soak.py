@@ -14,8 +14,9 @@ import asyncpg
 from graph.kit.ids import parse_id
 from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.identity import PASSWORD
+from tests.fixtures.ports import free_port
 from tests.fixtures.served import new_keys
-from tests.fixtures.targets import Target, free_port
+from tests.fixtures.targets import Target
 from tests.survival.soak.actor import HOT_ROWS, Actor, Holders, until
 from tests.survival.soak.client import Client, Figures
 from tests.survival.soak.gauges import Gauges, Sample

@@ -20,7 +20,7 @@ from tests.fixtures import impostors
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.targets import free_port
+from tests.fixtures.ports import free_port
 
 SECRET = "hush-hush/9"
 LEFT = "SELECT 1 FROM pg_stat_activity WHERE usename = 'eve'"

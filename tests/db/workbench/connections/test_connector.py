@@ -20,7 +20,8 @@ from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.cluster import Cluster
-from tests.fixtures.targets import CANARY, Talk, Target, free_port, silent, speaking
+from tests.fixtures.ports import free_port
+from tests.fixtures.targets import CANARY, Talk, Target, silent, speaking
 
 
 @contextlib.asynccontextmanager

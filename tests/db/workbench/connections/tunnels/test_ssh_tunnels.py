@@ -22,7 +22,8 @@ from db.workbench.connections.tunnels import ssh_tunnels
 from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from tests.fixtures.bastion import PASSPHRASE, PASSWORD, SshServer, running_ssh
 from tests.fixtures.patience import patience
-from tests.fixtures.targets import CANARY, Target, free_port, silent, speaking
+from tests.fixtures.ports import free_port
+from tests.fixtures.targets import CANARY, Target, silent, speaking
 
 
 @contextlib.asynccontextmanager
