@@ -84,7 +84,8 @@ class StatementSender:
         return results
 
     def _first_row(self, result: PGresult) -> tuple[Any, ...] | None:
-        (row,) = RowLoader().load(result, 0, 1)
+        loader = RowLoader()
+        (row,) = loader.spell(loader.load_part(result, 0, 1))
         self._bytes_left -= sum(len(cell.encode()) if isinstance(cell, str) else 8 for cell in row)
         if self._bytes_left < 0:
             self.is_truncated = True

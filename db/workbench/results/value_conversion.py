@@ -24,14 +24,6 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 encode_json = msgspec.json.Encoder().encode
 
 
-class _FiniteFloat(LoaderBase):
-    """Loads finite numbers as floats; NaN and the infinities as strings."""
-
-    def load(self, data: Buffer) -> float | str:
-        value = float(bytes(data))
-        return value if math.isfinite(value) else bytes(data).decode()
-
-
 class _LossyText(LoaderBase):
     """Loads text of SQL_ASCII databases; replaces bytes that are not UTF-8."""
 
@@ -44,22 +36,21 @@ class _Loaders:
 
     connection = None
 
-    def __init__(self, text: type[Loader], number: type[Loader]) -> None:
+    def __init__(self, text: type[Loader]) -> None:
         self.adapters = AdaptersMap()
         for oid, loader in (
             (ANY, text),
             (BOOL, BoolLoader),
             (INT2, IntLoader),
             (INT4, IntLoader),
-            (FLOAT4, number),
-            (FLOAT8, number),
+            (FLOAT4, FloatLoader),
+            (FLOAT8, FloatLoader),
         ):
             self.adapters.register_loader(oid, loader)
 
 
-_FAST_LOADERS = _Loaders(TextLoader, FloatLoader)
-_NON_FINITE_LOADERS = _Loaders(TextLoader, _FiniteFloat)
-_LOSSY_LOADERS = _Loaders(_LossyText, _FiniteFloat)
+_FAST_LOADERS = _Loaders(TextLoader)
+_LOSSY_LOADERS = _Loaders(_LossyText)
 
 
 class RowLoader:
@@ -71,30 +62,36 @@ class RowLoader:
         self._fast = Transformer(_FAST_LOADERS)
         self._floats: list[int] | None = None
 
-    def load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
-        """The rows from `start` to before `end`.
+    def load(self, result: PGresult) -> list[tuple[Any, ...]]:
+        """All rows of the result.
 
         Raises:
             UnexpectedRows: A value is none of its type.
         """
-        try:
-            return self._load(result, start, end)
-        except ValueError as error:
-            raise UnexpectedRows from error
+        return self.spell(self.load_part(result, 0, result.ntuples))
 
-    def _load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
+    def load_part(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
+        """The rows from `start` to before `end`, for `spell`. Raises as `load`."""
         self._fast.set_pgresult(result, set_loaders=self._floats is None)
         if self._floats is None:
             columns = range(result.nfields)
             self._floats = [column for column in columns if result.ftype(column) in FLOATS]
         try:
-            rows = self._fast.load_rows(start, end, tuple)
-            if not self._floats or _all_finite(rows, self._floats):
-                return rows
-            return _load_with(result, start, end, _NON_FINITE_LOADERS)
-        except UnicodeDecodeError:
-            self.replaced_bytes = True
-            return _load_with(result, start, end, _LOSSY_LOADERS)
+            try:
+                return self._fast.load_rows(start, end, tuple)
+            except UnicodeDecodeError:
+                self.replaced_bytes = True
+                lossy = Transformer(_LOSSY_LOADERS)
+                lossy.set_pgresult(result)
+                return lossy.load_rows(start, end, tuple)
+        except ValueError as error:
+            raise UnexpectedRows from error
+
+    def spell(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Replaces the numbers that JSON lacks by their text. Cheaper for many rows at once."""
+        if not self._floats or _all_finite(rows, self._floats):
+            return rows
+        return [tuple(map(_spell, row)) for row in rows]
 
 
 def _all_finite(rows: Sequence[tuple[Any, ...]], columns: Sequence[int]) -> bool:
@@ -105,10 +102,11 @@ def _all_finite(rows: Sequence[tuple[Any, ...]], columns: Sequence[int]) -> bool
     )
 
 
-def _load_with(result: PGresult, start: int, end: int, loaders: _Loaders) -> list[tuple[Any, ...]]:
-    transformer = Transformer(loaders)
-    transformer.set_pgresult(result)
-    return transformer.load_rows(start, end, tuple)
+def _spell(value: object) -> object:
+    """As PostgreSQL does: NaN, Infinity and -Infinity."""
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def to_chunk(rows: Sequence[tuple[Any, ...]]) -> Chunk:

@@ -59,8 +59,13 @@ class SocketGate:
     @property
     def has_unread(self) -> bool:
         """Whether libpq can read the last piece, or the end."""
-        if self._ended:
-            return True
+        return self._ended or self.holds_piece
+
+    @property
+    def holds_piece(self) -> bool:
+        """Whether libpq has not read all of the last piece."""
+        if self.is_closed:
+            return False
         found = fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
         return bool(struct.unpack("i", found)[0])
 

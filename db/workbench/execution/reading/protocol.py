@@ -121,7 +121,7 @@ async def query_catalogue(
     rows, chars = RowLoader(), 0
     async for result in results(connection):
         if result.status in ROW_STATUSES:
-            more = rows.load(result, 0, result.ntuples)
+            more = rows.load(result)
             chars += sum(len(cell) for row in more for cell in row if isinstance(cell, str | bytes))
             found += more
         is_excessive = len(found) > max_rows or chars > MAX_CATALOGUE_CHARS

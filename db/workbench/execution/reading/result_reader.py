@@ -202,11 +202,12 @@ class ResultReader:
         what is buffered is limited.
         """
         is_busy, get_result = connection.pgconn.is_busy, connection.pgconn.get_result
+        load = self._rows.load_part
         while True:
             rows: list[tuple[object, ...]] = []
             result = await protocol.next_result(connection, self._throttle)
             while result is not None and self._is_narrow(result):
-                rows += self._rows.load(result, 0, result.ntuples)
+                rows += load(result, 0, result.ntuples)
                 result.clear()
                 if len(rows) >= self._rows_per_chunk or is_busy() or self._throttle.is_over:
                     break
@@ -268,14 +269,14 @@ class ResultReader:
         while start < count and not self._is_full:
             await self._throttle.yield_to_others()
             end = min(start + self._rows_per_chunk, count)
-            self._is_full = not await self._store(self._rows.load(result, start, end))
+            self._is_full = not await self._store(self._rows.load_part(result, start, end))
             start = end
         if self._is_full:
             self._stopping = await self._stop_early(connection)
 
     async def _store(self, rows: list[tuple[object, ...]]) -> bool:
         """Spools the rows that fit; returns whether more rows are wanted."""
-        full = False
+        full, rows = False, self._rows.spell(rows)
         if len(rows) > self._rows_left:
             rows = rows[: self._rows_left]
             self._truncated, full = TruncationReason.MAX_ROWS, True
