@@ -82,7 +82,10 @@ def _print_settings(settings: Settings, sources: dict[str, str]) -> None:
 
 
 def _display(name: str, value: object) -> str:
-    """A secret is hidden; a URL is shown without user, password and parameters."""
+    """A secret is hidden, and so is a URL in which a password cannot be told from the rest.
+
+    Other URLs are shown without user, password and parameters.
+    """
     if value in {None, ""}:
         return "-"
     if name in SECRETS:
@@ -93,7 +96,13 @@ def _display(name: str, value: object) -> str:
 
 
 def _display_url(url: str) -> str:
-    parts = urlsplit(url)
+    """An `@` behind the host may belong to a password that contains `/`, `?` or `#`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(set)"
+    if not parts.scheme or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return "(set)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
