@@ -51,6 +51,11 @@ async def test_read_returns_whole_objects_and_ranges(objects: ObjectStore) -> No
     assert await keys(objects, "files") == ["files/a", "files/empty"]
 
 
+async def test_put_counts_the_bytes_and_not_their_upper_bound(objects: ObjectStore) -> None:
+    await objects.put("files/part", chunks(b"one", b"two"), size=2**40)
+    assert objects.figures.written == 6
+
+
 async def test_put_sends_large_objects_in_parts(objects: ObjectStore) -> None:
     piece = os.urandom(MIB)
     await objects.put("files/large", chunks(*[piece] * 12), size=12 * MIB)
