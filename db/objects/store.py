@@ -262,8 +262,10 @@ class ObjectStore:
 
     async def _delete(self, obstore: Any, keys: Sequence[str]) -> None:
         if self._has_links:
-            await obstore.delete_async(self._store, keys)
-            return
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, keys)
+                return
+        # Google and Azure fail at the first key that is missing, and may leave others.
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, key)
