@@ -96,6 +96,7 @@ class ObjectStore:
     ) -> None:
         """Writes an object from a stream; keeps nothing if `chunks` raises or on cancellation.
 
+        `size` is the number of bytes or an upper bound of it, which determines the size of parts.
         `headers` (Content-Type ...) are served with signed links, if the store supports them.
         """
         import obstore
@@ -121,7 +122,7 @@ class ObjectStore:
                 sending.add_done_callback(_consume_exception)
                 await asyncio.wait([sending])
                 raise
-        self.figures.written += size
+        self.figures.written += source.passed
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes]:
         """Yields the bytes from `start` to `end` (exclusive) in pieces."""
@@ -261,8 +262,10 @@ class ObjectStore:
 
     async def _delete(self, obstore: Any, keys: Sequence[str]) -> None:
         if self._has_links:
-            await obstore.delete_async(self._store, keys)
-            return
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, keys)
+                return
+        # Google and Azure fail at the first key that is missing, and may leave others.
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, key)
@@ -272,6 +275,8 @@ class _Stoppable:
     """An iterator that another task can end with an error."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self.passed = 0
+        """Bytes."""
         self._chunks = chunks
         self._step: asyncio.Future[bytes] | None = None
         self._stopped = False
@@ -284,9 +289,11 @@ class _Stoppable:
             raise InterruptedError
         self._step = asyncio.ensure_future(anext(self._chunks))
         try:
-            return await self._step
+            chunk = await self._step
         except asyncio.CancelledError:
             raise InterruptedError from None
+        self.passed += len(chunk)
+        return chunk
 
     def stop(self) -> None:
         self._stopped = True

@@ -129,7 +129,8 @@ class PostgresStorage:
             stored = await FileChanges(session, file.owner_id).finish(
                 file, object_id=object_id, fingerprint=fingerprint
             )
-            await record_file(session, AuditKind.FILE_UPLOADED, stored)
+            if stored.object_id == object_id:  # else an earlier upload of the same bytes is kept
+                await record_file(session, AuditKind.FILE_UPLOADED, stored)
             return stored
 
         return await self.database.transaction(finish)

@@ -45,7 +45,11 @@ def print_audit_log(
             await _require_log(own.database)
             await _print(own.database, filters, show, limit=limit, follow=follow)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        if not follow:  # else it is how the command ends
+            raise
 
 
 def parse_filters(*, since: str | None, user: str | None, kinds: Sequence[str]) -> AuditFilter:

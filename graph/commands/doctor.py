@@ -35,9 +35,6 @@ TESTED_VERSIONS = (17, 18)
 MIN_FREE_BYTES = 500_000_000
 MAX_LOGIN_RETRY_S = 3
 OBJECTS_S = 10.0
-OBSTORE_REST_S = 0.3
-"""A thread of obstore drops what it has returned a moment later. An interpreter that exits within
-that moment aborts, with the code of SIGABRT."""
 OBJECTS_HINT = "Check HOWDAH_OBJECTS_URL, the credentials of the provider, and the network."
 
 
@@ -82,7 +79,10 @@ def _print_settings(settings: Settings, sources: dict[str, str]) -> None:
 
 
 def _display(name: str, value: object) -> str:
-    """A secret is hidden; a URL is shown without user, password and parameters."""
+    """A secret is hidden, and so is a URL in which a password cannot be told from the rest.
+
+    Other URLs are shown without user, password and parameters.
+    """
     if value in {None, ""}:
         return "-"
     if name in SECRETS:
@@ -93,7 +93,13 @@ def _display(name: str, value: object) -> str:
 
 
 def _display_url(url: str) -> str:
-    parts = urlsplit(url)
+    """An `@` behind the host may belong to a password that contains `/`, `?` or `#`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(set)"
+    if not parts.scheme or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return "(set)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -102,7 +108,6 @@ async def _check(settings: Settings) -> list[Finding]:
     findings += [await _keychain(settings), _parquet(), *_documents(settings)]
     findings.append(await _objects(settings))
     findings += [finding async for finding in _database(settings)]
-    await asyncio.sleep(OBSTORE_REST_S)
     return findings
 
 

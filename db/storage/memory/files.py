@@ -200,7 +200,7 @@ class MemoryFiles:
 
     async def cancel_replacement(self, file: FileRow, *, replacement_id: UUID) -> None:
         known = self._tables.owned_file(file.owner_id, file.id)
-        if known.replacement_id == replacement_id:
+        if known.replacement_id == replacement_id and known.replacement_size is not None:
             store_row(self._tables.files, known._replace(**CANCELLED_REPLACEMENT))
 
     async def chunks_of(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:

@@ -13,9 +13,11 @@ import time
 LIFE_S = 400 * 86_400
 """The longest that browsers keep a cookie. A mark is renewed by a sign-in after half of it."""
 
-_NONCE_BYTES = 14  # with time and MAC 36 bytes, and so base64 without padding
+_NONCE_BYTES = 14
 _TIME_BYTES = 4
 _MAC_BYTES = 18
+_BYTES = _NONCE_BYTES + _TIME_BYTES + _MAC_BYTES
+"""A multiple of 3, so that base64 has no padding."""
 
 
 class DeviceMarks:
@@ -27,10 +29,17 @@ class DeviceMarks:
         return base64.urlsafe_b64encode(body + self._code(body, email)).decode()
 
     def is_of(self, mark: str | None, email: str, *, life_s: float = LIFE_S) -> bool:
-        """Whether the mark was made for this account, at most `life_s` ago."""
+        """Whether the mark was made for this account, at most `life_s` ago.
+
+        Any other length is refused: the MAC covers the body and the address without a separator, so
+        a longer body could take over the first letters of the address. So is any other spelling of
+        the same bytes, because attempts are counted for the text of a mark.
+        """
         try:
             raw = base64.b64decode(mark or "", altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
+            return False
+        if len(raw) != _BYTES or base64.urlsafe_b64encode(raw).decode() != mark:
             return False
         body, code = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if not hmac.compare_digest(code, self._code(body, email)):

@@ -23,6 +23,7 @@ from db.errors import HowdahError
 from db.own_database import SharedPostgres
 from db.services import Services, open_services
 from db.settings import Settings
+from graph.commands.process_exit import exit_process
 from graph.commands.serving.serve import open_server, refuse_root, serve_requests
 from graph.server.logs import logging_to
 from graph.server.metrics.workers import share_metrics
@@ -79,14 +80,17 @@ async def _keep_worker_running(task: WorkerTask, services: Services, ending: asy
     pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
-        code = await _run_worker(task, services, ending)
+        try:
+            end = f"a worker ended with code {await _run_worker(task, services, ending)}"
+        except OSError as error:  # no memory or no process is left; the other workers go on
+            end = f"a worker cannot be started ({error.strerror})"
         if ending.is_set():
             return
         mark_process_dead(task.number, task.metrics_folder)  # removes its gauges
         if time.monotonic() - started_at > STABLE_AFTER_S:
             pauses = BACKOFF.pauses()
         pause_s = next(pauses)
-        log.error("a worker ended with code %d and is replaced in %.1f s", code, pause_s)
+        log.error("%s; another is started in %.1f s", end, pause_s)
         await wait_up_to(pause_s, ending.wait())
 
 
@@ -151,8 +155,8 @@ async def _follow_parent(parent: asyncio.StreamReader, findings: list[str], stop
     stop.ask(signal.SIGTERM)
 
 
-def main() -> None:
-    """Run a worker."""
+def main() -> int:
+    """Run a worker; returns its exit code."""
     # Unbuffered: the event loop reads what follows the first line.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as parent:
         line = parent.readline()
@@ -163,12 +167,13 @@ def main() -> None:
             run(lambda stop: _work(task, stop, traces))
         except HowdahError as error:
             log.error("the worker cannot start: %s %s", error.message, error.hint)  # noqa: TRY400 - no bug
-            sys.exit(1)
+            return 1
         except Exception:
             log.exception("the worker failed")
-            sys.exit(1)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
     gc.disable()  # as in `howdah serve`; graph.server.uvicorn_server enables it again
-    main()
+    exit_process(main())

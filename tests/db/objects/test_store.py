@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import obstore
 import pytest
 
 from db.errors import BadInput, NotFound, Unavailable
@@ -51,6 +52,11 @@ async def test_read_returns_whole_objects_and_ranges(objects: ObjectStore) -> No
     assert await keys(objects, "files") == ["files/a", "files/empty"]
 
 
+async def test_put_counts_the_bytes_and_not_their_upper_bound(objects: ObjectStore) -> None:
+    await objects.put("files/part", chunks(b"one", b"two"), size=2**40)
+    assert objects.figures.written == 6
+
+
 async def test_put_sends_large_objects_in_parts(objects: ObjectStore) -> None:
     piece = os.urandom(MIB)
     await objects.put("files/large", chunks(*[piece] * 12), size=12 * MIB)
@@ -75,6 +81,25 @@ async def test_delete_ignores_missing_objects(objects: ObjectStore) -> None:
     assert await keys(objects, "files") == ["files/b"]
     with pytest.raises(NotFound):
         await read(objects, "files/a", 0, 1)
+
+
+async def test_delete_ignores_missing_objects_at_stores_that_report_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Google and Azure do: a request for several keys ends at the first that is missing."""
+    objects, delete = open_objects("memory:", data_dir=tmp_path), obstore.delete_async
+
+    async def fail_at_missing(store: Any, paths: str | list[str]) -> None:
+        for path in [paths] if isinstance(paths, str) else paths:
+            await obstore.head_async(store, path)
+            await delete(store, path)
+
+    monkeypatch.setattr(obstore, "delete_async", fail_at_missing)
+    monkeypatch.setattr(objects, "kind", "gs")
+    for key in ("files/a", "files/b"):
+        await objects.put_bytes(key, b"x")
+    await objects.delete(["files/never", "files/a", "files/b"])
+    assert await keys(objects, "files") == []
 
 
 async def test_put_keeps_nothing_if_the_source_fails(

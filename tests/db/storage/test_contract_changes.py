@@ -124,6 +124,7 @@ async def test_replacement_switches_bytes_and_counters_at_its_end(
     assert (switched.replacement_size, switched.key) == (None, file_key(switched, OTHER))
     assert await counters(storage, owner, bucket.id) == [(1, 8)]
     assert await used_capacities(storage, owner, small, large) == [0, 8]
+    await storage.cancel_replacement(begun, replacement_id=begun.replacement_id)  # it is complete
     again = await storage.finish_replacement(
         begun, replacement_id=begun.replacement_id, object_id=new_id(), fingerprint=OTHER
     )

@@ -14,6 +14,7 @@ from db.kit.paging import Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change, compile_statement
 from db.storage import FileRow, NewBsp, NewFile, Quota
+from tests.db.storage.samples import make_bucket, make_file, store_file
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
 from tests.fixtures.repository_storage import RepositoryStorage
@@ -35,6 +36,9 @@ DRIFT = compile_statement(
 )
 TOTALS = compile_statement(
     text("SELECT sum(file_count)::int, sum(total_size)::bigint FROM buckets")
+)
+UPLOADS = compile_statement(
+    text("SELECT subject_id FROM audit_events WHERE kind = 'FILE_UPLOADED'")
 )
 REMOVE_PERSON = compile_change(text("DELETE FROM users WHERE id = :id"))
 
@@ -218,3 +222,15 @@ async def test_batch_reads_run_one_statement(
 ) -> None:
     with statements.expected(1):
         await read(RepositoryStorage(database), owner, [new_id() for _ in range(50)])
+
+
+async def test_repeated_upload_is_recorded_once(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    """As by two replicas that complete the same upload."""
+    storage = RepositoryStorage(committed)
+    file = await make_file(storage, committed_owner, await make_bucket(storage, committed_owner))
+    first, second = await asyncio.gather(store_file(storage, file), store_file(storage, file))
+    assert first == second
+    async with committed.read() as session:
+        assert [row[0] for row in await session.rows(UPLOADS)] == [file.id]

@@ -1,5 +1,6 @@
 """A device that has signed in before is not locked out by wrong passwords of others."""
 
+import base64
 import time
 
 import pytest
@@ -82,3 +83,19 @@ def test_mark_is_renewed_after_half_its_life_and_expires(monkeypatch: pytest.Mon
         assert (marks.kept_or_made(mark, ADA) == mark) is is_kept
     monkeypatch.undo()
     assert not DeviceMarks(b"other key").is_of(mark, ADA)
+
+
+def test_mark_is_not_of_the_account_whose_address_ends_that_of_another() -> None:
+    """The MAC covers body and address: the body must not grow by letters of the address."""
+    marks = DeviceMarks(b"key")
+    raw = base64.urlsafe_b64decode(marks.make(f"x{ADA}"))
+    forged = base64.urlsafe_b64encode(raw[:18] + b"x" + raw[18:]).decode()
+    assert not marks.is_of(forged, ADA)
+
+
+def test_mark_has_one_spelling() -> None:
+    """Each spelling would have attempts of its own."""
+    marks = DeviceMarks(b"key")
+    mark = next(mark for mark in iter(lambda: marks.make(ADA), None) if {"-", "_"} & set(mark))
+    assert marks.is_of(mark, ADA)
+    assert not marks.is_of(mark.replace("-", "+").replace("_", "/"), ADA)

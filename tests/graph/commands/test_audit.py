@@ -1,14 +1,22 @@
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from db.audit import AuditEventRow
 from db.errors import BadInput
-from db.kit.audit import Actor
+from db.kit.audit import Actor, AuditKind, record_alone
 from db.kit.base import TimestampText, new_id
+from db.postgres.engine import Database
 from graph.audit.lines import to_columns, to_json
 from graph.commands.audit import parse_filters, parse_since
 from graph.kit.ids import id_of
+from tests.fixtures.patience import patience
+from tests.graph.commands.test_cli import ROOT
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -66,3 +74,29 @@ def test_lines_have_no_control_characters() -> None:
     assert b"\n" not in line
     assert b'"details":{"host":"h"}' in line
     assert b"null" not in line
+
+
+async def test_follow_prints_new_events_until_ctrl_c(
+    committed: Database, committed_url: str
+) -> None:
+    clean = {name: value for name, value in os.environ.items() if "HOWDAH" not in name}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "graph.commands.main", "audit", "--follow"),
+        cwd=ROOT,
+        env=clean | {"HOWDAH_DATABASE_URL": committed_url},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        for kind in (AuditKind.SIGN_IN, AuditKind.SIGN_OUT):
+            await record_alone(committed, kind)
+            async with patience():
+                assert kind in (await process.stdout.readline()).decode()
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, errors) == (0, b"")

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from graph.commands.doctor import TESTED_VERSIONS, CheckState, untested_version
+from graph.commands.doctor import TESTED_VERSIONS, CheckState, _display, untested_version
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.served import served
@@ -96,6 +96,22 @@ async def test_doctor_lists_settings_with_source_and_without_secrets(tmp_path: P
     assert found(ended, "keys") == ["broken"]
     assert found(ended, "database") == ["broken"]
     assert ended.code == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://ann:{PASSWORD}/x@db/howdah",
+        f"postgresql://ann:x?{PASSWORD}@db/howdah",
+        f"postgresql://ann:x#{PASSWORD}@db/howdah",
+        f"postgresql://ann:x@y/{PASSWORD}@db/howdah",
+        f"nats://ann:x@one:4222,nats://ann:{PASSWORD}@two:4222",
+        f"host=db user=ann password={PASSWORD}",
+        f"postgresql://ann:{PASSWORD}@[db/howdah",
+    ],
+)
+def test_doctor_hides_a_url_that_is_not_valid(url: str) -> None:
+    assert _display("database_url", url) == "(set)"
 
 
 async def test_doctor_tells_which_variable_names_the_database(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 from db.connections import Connections, SecretRotation, secret_locations
 from db.errors import Unavailable
 from db.kit.base import OwnerId
+from db.own_database import migrate, open_own_database
 from db.postgres.engine import Database
 from db.security.keys import load_keys
 from db.security.vault import SecretLocation, Vault
 from db.settings import Settings
 from db.workbench import SavedConnections
-from graph.commands.keys import _rotate, rotate_keys
+from graph.commands.database.keys import _rotate, rotate_keys
 
 
 async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: Any) -> str:
@@ -49,6 +50,13 @@ async def test_keys_rotate_reseals_under_new_key(
     assert await secret_of(committed, vault, committed_owner, row.id) == "kept"
 
 
+async def test_keys_rotate_beside_a_running_server(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    async with open_own_database(settings) as running:
+        await migrate(running)
+        assert await _rotate(settings) == (0, [])
+
+
 def test_keys_rotate_creates_key_in_development(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +66,7 @@ def test_keys_rotate_creates_key_in_development(
     async def nothing(_: Settings) -> SecretRotation:
         return SecretRotation(0, [])
 
-    monkeypatch.setattr("graph.commands.keys._rotate", nothing)
+    monkeypatch.setattr("graph.commands.database.keys._rotate", nothing)
     rotate_keys(settings)
     new = load_keys(settings).credentials
     assert new.current_id != old.current_id
@@ -76,7 +84,7 @@ def test_rotate_names_secrets_that_do_not_open_and_fails(
     async def one_of_two(_: Settings) -> SecretRotation:
         return SecretRotation(1, [place])
 
-    monkeypatch.setattr("graph.commands.keys._rotate", one_of_two)
+    monkeypatch.setattr("graph.commands.database.keys._rotate", one_of_two)
     with pytest.raises(Unavailable, match="1 secrets could not be opened") as caught:
         rotate_keys(Settings(env="development", data_dir=tmp_path))
     assert "HOWDAH_CREDENTIAL_KEY" in str(caught.value.hint)
