@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r target words; do printf '%-14s %s\n' "$$target" "$$words"; done
+		while IFS='|' read -r target words; do printf '%-17s %s\n' "$$target" "$$words"; done
 
 # --- use --------------------------------------------------------------------
 

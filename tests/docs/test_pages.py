@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", ".github/*.md", "docs/**/*.md")
+    for pattern in ("*.md", ".github/*.md", "docs/**/*.md", "tests/*/README.md")
     for page in ROOT.glob(pattern)
     if "node_modules" not in page.parts
 )

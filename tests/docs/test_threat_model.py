@@ -34,6 +34,13 @@ def test_threat_model_says_every_outcome_of_every_attacker() -> None:
         assert set(re.findall(r"^\| (.+?) \|", attacker, re.MULTILINE)) == OUTCOMES | {"outcome"}
 
 
+def test_threat_model_names_each_open_point() -> None:
+    """A new point in the middle moves the others: their old numbers then miss one."""
+    points = re.findall(r"^(\d+)\. \*\*", section(PAGE, "Open points"), re.MULTILINE)
+    named = re.findall(r"\[open point (\d+)\]", section(PAGE, "Threat model"))
+    assert set(named) == set(points)
+
+
 def test_threat_model_leads_to_tests_and_open_points() -> None:
     assert list(untraced(PAGE)) == []
     for wrong in ("", "a promise", "[open point 99](#open-points)"):

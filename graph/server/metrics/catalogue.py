@@ -250,9 +250,10 @@ SWEEP_REMOVED = _counter("sweep_removed", "Expired rows and objects that were re
 SWEEP_FAILURES = _counter("sweep_failures", "Sweeps that failed; each is repeated.", "sweep")
 SWEEP_SUCCESS = _gauge(
     "sweep_success_timestamp_seconds",
-    "When the sweep last succeeded, or the server started, as a Unix time.",
+    "When the sweep last succeeded, was left to another process, or the server started, as a Unix "
+    "time.",
     "sweep",
-    workers="livemax",
+    workers="livemin",
 )
 AUDIT_EVENTS = _counter("audit_events", "Events written to the audit log.", "kind")
 AUDIT_STREAM_FAILURES = _counter(

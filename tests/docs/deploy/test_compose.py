@@ -41,6 +41,7 @@ def test_compose_gives_the_replicas_all_settings_of_production(folder: Path, pro
             key: value.replace("/run/secrets", str(folder / "secrets"))
             for key, value in given.items()
         } | {"HOWDAH_ENV": "production"}  # of the Dockerfile
+        environment.pop("HOWDAH_BACKUP_DIR", None)  # of the script
         assert unknown_variables(environment) == []
         settings = load_settings(environment)
         load_keys(settings)
@@ -48,6 +49,14 @@ def test_compose_gives_the_replicas_all_settings_of_production(folder: Path, pro
         caddy = project["services"]["caddy"]["networks"]["edge"]["ipv4_address"]
         assert settings.trusted_proxies == caddy
         assert environment["AWS_SECRET_ACCESS_KEY"]
+
+
+def test_compose_keeps_backups_in_a_volume(project: Any) -> None:
+    backup = project["services"]["backup"]
+    volumes = [one["target"] for one in backup["volumes"] if one["type"] == "volume"]
+    assert any(
+        Path(backup["environment"]["HOWDAH_BACKUP_DIR"]).is_relative_to(place) for place in volumes
+    )
 
 
 def test_compose_closes_what_it_can(project: Any) -> None:

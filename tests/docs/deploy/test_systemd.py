@@ -10,6 +10,7 @@ import pytest
 
 from db.security.keys import load_keys
 from db.settings import Settings, load_settings, unknown_variables
+from tests.fixtures.pages import blocks_of
 from tests.fixtures.ship_tools import DEPLOY, output_of, require_tool
 
 UNITS = sorted(path for path in (DEPLOY / "systemd").iterdir() if path.suffix != ".env")
@@ -85,6 +86,17 @@ def test_service_has_all_settings_of_production(tmp_path: Path) -> None:
     load_keys(settings)
     assert settings.database_url == SECRETS["database_url"]
     assert settings.metrics_token == SECRETS["metrics_token"]
+
+
+def test_page_gives_commands_the_settings_of_the_service() -> None:
+    unit = DEPLOY / "systemd" / "howdah.service"
+    page = (DEPLOY.parent / "deployment.md").read_text(encoding="utf-8")
+    (block,) = [one for one in blocks_of(page) if ". /etc/howdah/howdah.env\n" in one.text]
+    files = dict(one.split(":") for one in assignments(unit, "LoadCredential"))
+    for one in assignments(unit, "Environment"):
+        setting, _, value = one.partition("=")
+        file = files.get(value.removeprefix("%d/"), value)
+        assert f"{setting}={file}" in block.text.splitlines()
 
 
 def test_service_waits_longer_than_howdah_takes_to_stop() -> None:

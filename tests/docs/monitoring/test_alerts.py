@@ -45,6 +45,9 @@ def series(name: str, value: str, labels: str = "") -> dict[str, str]:
 
 OK = dict([operations("OK", 100)])
 WORKERS = series("howdah_workers", "2x120")
+SWEEP_LEFT_TO_ANOTHER = (
+    'howdah_sweep_success_timestamp_seconds{job="howdah",instance="b:1",sweep="runs"}'
+)
 CASES = {
     "HowdahDown": Case(series("up", "1x10 0x60"), series("up", "1x120")),
     "HowdahDatabaseDown": Case(
@@ -125,7 +128,8 @@ CASES = {
         after="15m",
     ),
     "HowdahSweepStale": Case(
-        series("howdah_sweep_success_timestamp_seconds", "0x200", ',sweep="runs"'),
+        series("howdah_sweep_success_timestamp_seconds", "0x200", ',sweep="runs"')
+        | {SWEEP_LEFT_TO_ANOTHER: "0+60x200"},
         series("howdah_sweep_success_timestamp_seconds", "0x60 3600x140", ',sweep="runs"'),
         after="2h5m",
     ),
