@@ -64,7 +64,9 @@ class SweptStore:
                         written = await self._objects.read_bytes(KEY, start=0, end=_ID_BYTES)
                     except NotFound:
                         return None
-                    return _Owner(written.decode(errors="replace"), datetime.now(UTC) - found.modified_at)
+                    return _Owner(
+                        written.decode(errors="replace"), datetime.now(UTC) - found.modified_at
+                    )
         return None
 
     def _report(self, owner: str) -> None:

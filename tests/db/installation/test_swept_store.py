@@ -47,7 +47,9 @@ async def test_new_store_is_ours_after_a_while(committed: Database, tmp_path: Pa
     assert await store.is_ours()
     make_older(tmp_path, RENEWED_AFTER + MOMENT)
     assert await store.is_ours()
-    assert time.time() - (tmp_path / "objects" / KEY).stat().st_mtime < RENEWED_AFTER.total_seconds()
+    assert (
+        time.time() - (tmp_path / "objects" / KEY).stat().st_mtime < RENEWED_AFTER.total_seconds()
+    )
     assert await store.is_ours()
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 from db.objects.store import ObjectStore
 from db.storage import FileRow, StorageOperations, SweepResult, read_bytes, sweep
@@ -29,5 +30,5 @@ async def content(objects: ObjectStore, file: FileRow) -> bytes:
 async def swept(
     storage: StorageOperations, objects: ObjectStore, **after: timedelta
 ) -> SweepResult:
-    options = {"uploads_after": LONG, "objects_after": NONE} | after
+    options: dict[str, Any] = {"uploads_after": LONG, "objects_after": NONE} | after
     return await sweep(SimpleNamespace(storage=storage, objects=objects), **options)
