@@ -31,7 +31,9 @@ def main() -> NoReturn:
     try:
         run()
     except SystemExit as ended:
-        exit_process(ended.code if isinstance(ended.code, int) else 0)
+        if not isinstance(ended.code, int):
+            raise
+        exit_process(ended.code)
 
 
 def run() -> NoReturn:
