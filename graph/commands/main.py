@@ -31,9 +31,9 @@ def main() -> NoReturn:
     try:
         run()
     except SystemExit as ended:
-        if not isinstance(ended.code, int):
+        if isinstance(ended.code, str):
             raise
-        exit_process(ended.code)
+        exit_process(ended.code or 0)
 
 
 def run() -> NoReturn:
