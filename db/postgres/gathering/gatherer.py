@@ -150,8 +150,9 @@ class Gatherer:
         if queue.form is None:
             return self._send_alone(queue, arguments)
         row = queue.row(arguments)
-        busy = queue.waiting or queue.in_flight >= self._most(queue)
-        if (busy and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
+        # What waits although fewer are under way waits for a row, and delays no call of another.
+        is_full = queue.in_flight >= self._most(queue)
+        if (is_full and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
             return self._wait(queue, arguments, row)
         return self._send_first(queue, arguments, row)
 
@@ -320,9 +321,11 @@ class Gatherer:
         expires = math.inf
         for queue in self._nonempty:
             for call in queue.waiting:
+                if call.done():  # each error is counted when it is made
+                    continue
                 if call.expires <= loop.time():
-                    _fail(call, overloaded(self._wait_ms))
-                elif not call.done():
+                    call.set_exception(overloaded(self._wait_ms))
+                else:
                     expires = min(expires, call.expires)
         if expires < math.inf:
             self._timer = loop.call_at(expires, self._expire)
