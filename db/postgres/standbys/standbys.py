@@ -173,7 +173,7 @@ async def open_standbys(
     standbys = Standbys(
         primary,
         [
-            Standby(number, url, system, pool_size=pool_size)
+            Standby(number, url, system, pool_size=pool_size, figures=primary.figures)
             for number, url in enumerate(urls, start=1)
         ],
         system=system,
