@@ -63,7 +63,7 @@ class StandbyLife:
     ) -> None:
         self._url = url
         self._started = started
-        lend = partial(open_pool, self._connect, wait_ms=WAIT_MS)
+        lend = partial(open_pool, self._connect, wait_ms=WAIT_MS, overload_cause=None)
         self.database = Database(
             lend(size=pool_size), lend(size=RESERVED), size=pool_size, wait_ms=WAIT_MS
         )
