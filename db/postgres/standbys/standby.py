@@ -23,6 +23,8 @@ from db.postgres.standbys.shared_question import SharedQuestion
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
+RETRY_S = 1.0
+"""After a failure: a server that refuses logs each attempt of each process."""
 ANSWER_S = 1.0
 """A standby that does not answer a poll for this long is lost: its reads go to the primary."""
 CONNECT_S = 5.0
@@ -147,7 +149,7 @@ class Standby:
                 self._miss(error.reason, error)
             except FAILURES as error:
                 self._miss(Reason.UNREACHABLE, error)
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(RETRY_S if self.life is None else POLL_S)
 
     async def _poll(self) -> None:
         if self._connection is None:
