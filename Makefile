@@ -166,6 +166,10 @@ bench-flood: setup ## measure response times of other users while one floods
 bench-distance: setup ## compare one user with many, with the database up to 30 ms away
 	$(BIN)/python -m bench.distance $(ARGS)
 
+.PHONY: bench-standbys
+bench-standbys: setup ## measure what reads on a standby cost, and take off the primary
+	$(BIN)/python -m bench.standbys $(ARGS)
+
 .PHONY: bench-twin
 bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for speed
 	$(BIN)/python -m bench.twin $(ARGS)

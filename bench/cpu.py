@@ -6,6 +6,13 @@ from pathlib import Path
 import psutil
 
 
+def postgres_cpu_s(postmaster: psutil.Process) -> float:
+    """CPU time of all processes of a PostgreSQL server, ended ones included."""
+    own = postmaster.cpu_times()
+    backends = (cpu_s(process) for process in postmaster.children())
+    return float(own.children_user + own.children_system) + sum(backends)
+
+
 def cpu_s(process: psutil.Process) -> float:
     """User and system time of all threads; 0 if the process has ended.
 

@@ -15,7 +15,7 @@ import psutil
 from bench import data
 from bench.cases import Case, cases
 from bench.clients import Measured, measure, warm
-from bench.cpu import cpu_s
+from bench.cpu import postgres_cpu_s
 from bench.peers import NotInstalled, Peer
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.schema import migrations
@@ -73,10 +73,7 @@ class Testbed:
         return started
 
     def database_cpu_s(self) -> float:
-        """CPU time of all processes of PostgreSQL, ended ones included."""
-        own = self._postmaster.cpu_times()
-        backends = (cpu_s(process) for process in self._postmaster.children())
-        return float(own.children_user + own.children_system) + sum(backends)
+        return postgres_cpu_s(self._postmaster)
 
     async def compete(self, peers: Sequence[Peer], case: Case, size: Size) -> Runs:
         """Interleaves the servers; the first of a round is the last of the next."""

@@ -66,7 +66,10 @@ class RateLimited(HowdahError):
 
 
 class Overloaded(HowdahError):
-    """`cause` names what had no capacity, for metrics: there are few, and none names a user."""
+    """`cause` names what had no capacity, for metrics: there are few, and none names a user.
+
+    It is None if the work is repeated elsewhere, so that no caller sees the error.
+    """
 
     code = "OVERLOADED"
     causes: ClassVar[Counter[str]] = Counter()
@@ -79,10 +82,12 @@ class Overloaded(HowdahError):
         hint: str,
         field: str | None = None,
         retry_after_s: float | None = None,
-        cause: str = "other",
+        cause: str | None = "other",
     ) -> None:
         super().__init__(message, hint=hint, field=field, retry_after_s=retry_after_s)
-        self.causes[cause] += 1
+        self.cause = cause
+        if cause is not None:
+            self.causes[cause] += 1
 
 
 class Unavailable(HowdahError):

@@ -113,7 +113,7 @@ def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
+def ours(url: str, folder: Path, *, without: str = "", standby_urls: str = "") -> Iterator[Peer]:
     """Howdah as in production, with the largest page size that an operator can set.
 
     `without` names a part of bench.ablated that is switched off.
@@ -129,6 +129,7 @@ def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
         "HOWDAH_MAX_PAGE_SIZE": "10000",
         "HOWDAH_LOG_LEVEL": "warning",
         "HOWDAH_TASKS_PER_USER": "100000000",
+        **({"HOWDAH_READ_DATABASE_URLS": standby_urls} if standby_urls else {}),
     }
     tokens = asyncio.run(signed_in(environment))
     program = [sys.executable, "-m", "bench.ablated", without] if without else [PROGRAM]

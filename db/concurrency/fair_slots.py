@@ -185,7 +185,8 @@ class FairSlots:
 class Share:
     """The slots of one user: hold one while working.
 
-    If the work fails with Overloaded, everything that waits for a slot of this user fails with it.
+    If the work fails with Overloaded, everything that waits for a slot of this user fails with it,
+    unless the error has no cause: the work is repeated elsewhere.
     """
 
     __slots__ = ("_slots", "_user")
@@ -203,6 +204,6 @@ class Share:
         await self._slots.acquire(self._user)
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded) and error.cause is not None:
             self._slots.fail(self._user, error)
         self._slots.release(self._user)

@@ -53,7 +53,7 @@ class FifoPool(Generic[R]):
         self._connect = connect
         self._size = size
         self._wait_s = wait_s
-        self._overloaded = overloaded
+        self.overloaded = overloaded
         self._closed_error = closed
         self._refuses = False
         self._refusal = closed
@@ -225,7 +225,7 @@ class FifoPool(Generic[R]):
         while self._waiting and self._waiting[0].deadline <= loop.time():
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(self._overloaded())
+                waiter.set_exception(self.overloaded())
         self._timer = None
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)

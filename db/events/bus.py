@@ -140,6 +140,8 @@ class EventBus:
 
     def _mark_down(self, error: Exception) -> None:
         if self._up.is_set():
+            while isinstance(error, ExceptionGroup):  # of the tasks of a link
+                error = error.exceptions[0]
             # The type alone: a driver's message may quote the URL and its password.
             log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
             self._up.clear()

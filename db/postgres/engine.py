@@ -37,7 +37,6 @@ PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
-
 Observer: TypeAlias = Callable[[str], None]
 """Called with the SQL before each statement: for the statement counter of tests, and for traces."""
 
@@ -289,7 +288,9 @@ class Database:
                     )
             return await self._send(source, statement, sql, arguments)
 
-        return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
+        return Gatherer(
+            send, source.overloaded, size=size, wait_ms=wait_ms, batches=self.figures.batches
+        )
 
     async def _send(
         self,

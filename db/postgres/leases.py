@@ -43,6 +43,10 @@ class LeaseSource(Protocol):
 
     @property
     def waits(self) -> Distribution: ...
+    @property
+    def overloaded(self) -> Callable[[], HowdahError]:
+        """Makes the error of callers that have waited too long."""
+
     async def acquire(self) -> Lease: ...
     def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
     def suspend(self, error: Callable[[], HowdahError]) -> None: ...
@@ -119,6 +123,7 @@ def open_pool(
     wait_ms: int,
     lock_ms: int = 0,
     first: Any | None = None,
+    overload_cause: str | None = "database_pool",
 ) -> FifoPool[PooledLease]:
     """A pool of at most `size` connections; `first` is one that is open already."""
 
@@ -129,18 +134,18 @@ def open_pool(
         connect_lease,
         size=size,
         wait_s=wait_ms / 1000,
-        overloaded=lambda: overloaded(wait_ms),
+        overloaded=lambda: _overloaded(wait_ms, overload_cause),
         closed=_closed,
         first=None if first is None else PooledLease(first, lock_ms),
     )
 
 
-def overloaded(wait_ms: int) -> Overloaded:
+def _overloaded(wait_ms: int, cause: str | None) -> Overloaded:
     return Overloaded(
         f"No database connection became free within {wait_ms} ms.",
         hint="Try again in a moment; the operator can raise HOWDAH_DATABASE_POOL_SIZE.",
         retry_after_s=1,
-        cause="database_pool",
+        cause=cause,
     )
 
 

@@ -1,8 +1,8 @@
 """Clients that keep a position see one order, in which no one goes back, on standbys that lag.
 
-As in the history drill, but queries are read on two asynchronous standbys, one of which is always
-late, while replicas, the primary and the standbys are killed, frozen and cut off, and replay is
-paused (decision 65).
+As in the history drill, but queries are read on two standbys, one of which is always late, while
+replicas, the primary and the standbys are killed, frozen and cut off, replay is paused, and the
+standby that has received most is promoted (decision 65).
 """
 
 from tests.drills.frame import Figure, Plan
@@ -20,7 +20,7 @@ FULL = recording.Plan(
     reads_on_standbys=True,
 )
 QUICK = recording.Plan(
-    operations=400, users=2, clients=6, faults=9, longest_fault_s=0.5, reads_on_standbys=True
+    operations=400, users=2, clients=6, faults=10, longest_fault_s=0.5, reads_on_standbys=True
 )
 
 

@@ -76,12 +76,14 @@ async def test_read_on_a_frozen_standby_is_repeated_on_the_primary(
 
 @pytest.mark.usefixtures("real_limits")
 async def test_read_that_takes_long_on_a_standby_is_repeated_on_the_primary(
-    reader: Reader, standby_group: StandbyGroup
+    reader: Reader, standby_group: StandbyGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
     standbys = standbys_of(reader.replica)
     reading = await read_at(reader, standby_group)
     assert await reading == "primary"
-    assert standbys.figures.fallbacks[Fallback.LOST] == 1
+    assert standbys.figures.fallbacks[Fallback.SLOW] == 1
+    assert "slow statement" in caplog.text
+    assert reader.replica.services.database.figures.slow
     await reader.wait_for_standby()
 
 
@@ -154,7 +156,8 @@ async def test_server_that_is_no_standby_of_the_primary_is_passed_over(
 ) -> None:
     url = committed_url if reason is Reason.OTHER_CLUSTER else standby_group.primary.url
     system = standbys_of(standby_replica).standbys[0]._system
-    standby = Standby(2, parse_url(url), system, pool_size=2)
+    figures = standby_replica.services.database.figures
+    standby = Standby(2, parse_url(url), system, pool_size=2, figures=figures)
     try:
         async with patience():
             while standby.reason is not reason:  # noqa: ASYNC110 - no event tells

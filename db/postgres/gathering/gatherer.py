@@ -13,10 +13,9 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context, copy_context
 from typing import Any, TypeAlias, cast
 
-from db.errors import Overloaded, TimedOut
+from db.errors import HowdahError, Overloaded, TimedOut
 from db.figures import SIZES, Distribution
 from db.postgres.gathering.gathered_sql import GatheredSql, gather_statement
-from db.postgres.leases import overloaded
 from db.postgres.route.connect import Dropped
 from db.postgres.route.sent_statements import callers
 from db.postgres.statements import Statement
@@ -89,9 +88,15 @@ class Gatherer:
     """Gathers the statements of one pool."""
 
     def __init__(
-        self, send: Send, *, size: int, wait_ms: int, batches: Distribution | None = None
+        self,
+        send: Send,
+        overloaded: Callable[[], HowdahError],
+        *,
+        size: int,
+        wait_ms: int,
+        batches: Distribution | None = None,
     ) -> None:
-        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`.
+        """`size` is that of the pool. A call that has waited for `wait_ms` is `overloaded`.
 
         `batches` counts the callers of each statement that is sent after they have waited.
         """
@@ -100,6 +105,7 @@ class Gatherer:
         self._send = send
         self._size = size
         self._wait_ms = wait_ms
+        self._overloaded = overloaded
         self._queues: dict[str, _StatementQueue] = {}
         self._nonempty: dict[_StatementQueue, None] = {}
         self._locked: set[Hashable] = set()
@@ -150,8 +156,9 @@ class Gatherer:
         if queue.form is None:
             return self._send_alone(queue, arguments)
         row = queue.row(arguments)
-        busy = queue.waiting or queue.in_flight >= self._most(queue)
-        if (busy and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
+        # What waits although fewer are under way waits for a row, and delays no call of another.
+        is_full = queue.in_flight >= self._most(queue)
+        if (is_full and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
             return self._wait(queue, arguments, row)
         return self._send_first(queue, arguments, row)
 
@@ -320,9 +327,11 @@ class Gatherer:
         expires = math.inf
         for queue in self._nonempty:
             for call in queue.waiting:
+                if call.done():  # each error is counted when it is made
+                    continue
                 if call.expires <= loop.time():
-                    _fail(call, overloaded(self._wait_ms))
-                elif not call.done():
+                    call.set_exception(self._overloaded())
+                else:
                     expires = min(expires, call.expires)
         if expires < math.inf:
             self._timer = loop.call_at(expires, self._expire)

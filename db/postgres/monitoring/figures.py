@@ -38,5 +38,12 @@ class DatabaseFigures:
         """Call after each statement, failed ones included, with the durations of its kind."""
         durations.add(seconds)
         if may_be_slow and seconds >= self.slow_s:
-            self.slow += 1
-            self.report_slow(sql, seconds)
+            self.add_slow(sql, seconds)
+
+    def report_slow_to(self, figures: "DatabaseFigures") -> None:
+        """What is slow here is counted and reported there too."""
+        self.slow_s, self.report_slow = figures.slow_s, figures.add_slow
+
+    def add_slow(self, sql: str, seconds: float) -> None:
+        self.slow += 1
+        self.report_slow(sql, seconds)

@@ -67,9 +67,9 @@ class OperationReads:
         """Call for each statement that was sent to the standby."""
         self._sent += 1
 
-    def fall_back(self, error: Exception) -> None:
+    def fall_back(self, reason: Fallback) -> None:
         self._life = None
-        self._standbys.figures.fallbacks[_fallback_of(error)] += 1
+        self._standbys.figures.fallbacks[reason] += 1
 
     def on_primary(self, share: Share | None) -> SingleReads:
         return self._standbys.primary.read(share=share)
@@ -109,10 +109,10 @@ class RoutedReads(ReadSession):
         reading = life.database.read(share=self._share).rows(statement, **values)
         self._reads.count()
         try:
-            async with asyncio.timeout(READ_S):
+            async with asyncio.timeout(READ_S) as limit:
                 return await reading
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the primary's
-            self._reads.fall_back(error)
+            self._reads.fall_back(Fallback.SLOW if limit.expired() else _fallback_of(error))
         return await self._reads.on_primary(self._share).rows(statement, **values)
 
 

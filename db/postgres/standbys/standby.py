@@ -11,6 +11,7 @@ from db.concurrency.waiting import cancel_all
 from db.errors import Unavailable
 from db.postgres.engine import RESERVED, Database
 from db.postgres.leases import open_pool
+from db.postgres.monitoring.figures import DatabaseFigures
 from db.postgres.own_cluster import STARTED, SYSTEM
 from db.postgres.route.connect import connect
 from db.postgres.route.pooling import is_direct
@@ -22,6 +23,8 @@ from db.postgres.standbys.shared_question import SharedQuestion
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
+RETRY_S = 1.0
+"""After a failure: a server that refuses logs each attempt of each process."""
 ANSWER_S = 1.0
 """A standby that does not answer a poll for this long is lost: its reads go to the primary."""
 CONNECT_S = 5.0
@@ -57,13 +60,16 @@ class StandbyLife:
     this pool never gets one to that server.
     """
 
-    def __init__(self, url: DatabaseUrl, started: str, *, pool_size: int) -> None:
+    def __init__(
+        self, url: DatabaseUrl, started: str, *, pool_size: int, figures: DatabaseFigures
+    ) -> None:
         self._url = url
         self._started = started
-        lend = partial(open_pool, self._connect, wait_ms=WAIT_MS)
+        lend = partial(open_pool, self._connect, wait_ms=WAIT_MS, overload_cause=None)
         self.database = Database(
             lend(size=pool_size), lend(size=RESERVED), size=pool_size, wait_ms=WAIT_MS
         )
+        self.database.figures.report_slow_to(figures)
         self.replayed = 0
         """It has at least this position."""
         self.position = SharedQuestion(self._ask_position)
@@ -102,8 +108,16 @@ class StandbyLife:
 class Standby:
     """Keeps asking a standby for its position, on a connection of its own."""
 
-    def __init__(self, number: int, url: DatabaseUrl, system: str, *, pool_size: int) -> None:
-        """`system` is the system identifier of the primary."""
+    def __init__(
+        self,
+        number: int,
+        url: DatabaseUrl,
+        system: str,
+        *,
+        pool_size: int,
+        figures: DatabaseFigures,
+    ) -> None:
+        """`system` is the system identifier of the primary, and `figures` are its figures."""
         self.number = number
         self.life: StandbyLife | None = None
         """None while it cannot be read from."""
@@ -112,6 +126,7 @@ class Standby:
         self._url = replace(url, pooled=False)
         self._system = system
         self._pool_size = pool_size
+        self._figures = figures
         self._connection: asyncpg.Connection | None = None
         self._ends: set[asyncio.Task[None]] = set()
         self._is_reported = False
@@ -134,7 +149,7 @@ class Standby:
                 self._miss(error.reason, error)
             except FAILURES as error:
                 self._miss(Reason.UNREACHABLE, error)
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(RETRY_S if self.life is None else POLL_S)
 
     async def _poll(self) -> None:
         if self._connection is None:
@@ -156,7 +171,9 @@ class Standby:
             connection.terminate()
             raise
         self._connection = connection
-        self.life = StandbyLife(self._url, started, pool_size=self._pool_size)
+        self.life = StandbyLife(
+            self._url, started, pool_size=self._pool_size, figures=self._figures
+        )
         self.life.replayed = replayed
         self._is_reported = False
         log.info("standby %d answers: queries read there", self.number)

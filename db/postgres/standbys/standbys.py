@@ -22,14 +22,14 @@ from db.postgres.standbys.positions import (
     parse_position,
 )
 from db.postgres.standbys.shared_question import SharedQuestion
-from db.postgres.standbys.standby import Standby, StandbyLife
+from db.postgres.standbys.standby import FAILURES, Standby, StandbyLife
 
 MAX_LAG_S = 5.0
 """No read is further behind, also of a client that has seen nothing newer."""
 SAMPLE_S = 0.2
 POSITION_S = 1.0
 """An answer waits this long for its position."""
-_FAILURES = (HowdahError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAILURES = (HowdahError, *FAILURES)
 
 
 class Standbys:
@@ -173,7 +173,7 @@ async def open_standbys(
     standbys = Standbys(
         primary,
         [
-            Standby(number, url, system, pool_size=pool_size)
+            Standby(number, url, system, pool_size=pool_size, figures=primary.figures)
             for number, url in enumerate(urls, start=1)
         ],
         system=system,

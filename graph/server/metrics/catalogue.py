@@ -166,7 +166,7 @@ STANDBY_PASSED_OVER = _counter(
 STANDBY_FALLBACKS = _counter(
     "standby_fallbacks",
     "Reads that were repeated on the primary, by reason: `conflict` with replay, `lost` standby, "
-    "`busy` or `other`.",
+    "`slow` (over 1.5 seconds), `busy` or `other`.",
     "reason",
 )
 

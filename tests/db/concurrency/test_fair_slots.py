@@ -197,3 +197,20 @@ async def test_overloaded_work_fails_what_waits_for_the_same_user() -> None:
     with pytest.raises(Overloaded):
         await work("mine", full)
     assert not slots.in_use
+
+
+async def test_overload_that_no_caller_sees_fails_nothing_else_and_is_not_counted() -> None:
+    """It has no cause: the work is repeated elsewhere."""
+    slots = FairSlots("jobs", of_one_user=lambda: 1)
+    before = Overloaded.causes.copy()
+    full = Overloaded("No connection became free.", hint="Later.", cause=None)
+
+    async def work(error: Exception | None) -> None:
+        async with slots.of("mine"):
+            await asyncio.sleep(0)
+            if error is not None:
+                raise error
+
+    ended = await asyncio.gather(work(full), work(None), return_exceptions=True)
+    assert [*ended] == [full, None]
+    assert Overloaded.causes == before

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tests.fixtures.failover import FailoverPair, Server
 from tests.fixtures.network import Link
+from tests.fixtures.standbys import StandbyGroup
 from tests.fixtures.targets import Target
 from tests.survival.soak.replicas import Replica
 
@@ -27,9 +28,8 @@ class Kind(StrEnum):
 
 ON_PAIR = [kind for kind in Kind if kind not in {Kind.PAUSE_REPLAY, Kind.RESTART_STANDBY}]
 """Those of a primary with a synchronous standby."""
-ON_STANDBYS = [kind for kind in Kind if kind is not Kind.PROMOTE]
-"""Those of a primary with standbys that are read. They are asynchronous: a promoted one may lack
-what another has shown."""
+ON_STANDBYS = list(Kind)
+"""Those of a primary with standbys that are read."""
 
 
 class Fault(NamedTuple):
@@ -133,7 +133,12 @@ class Group:
         return self.readers[fault.victim % len(self.readers)]
 
     async def _promote(self, _: Fault) -> None:
-        await self.databases.promote()
+        """Of `readers`, the one that has received most. It is read until it is found promoted."""
+        if not self.readers:
+            await self.databases.promote()
+            return
+        left = await StandbyGroup(self.databases.primary, [*self.readers]).fail_over()
+        self.databases.primary, self.readers = left.primary, left.standbys
 
 
 def plan_faults(

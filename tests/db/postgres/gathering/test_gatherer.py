@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
+from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded, TimedOut
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database, ReadSession, Session, open_database
@@ -187,6 +187,46 @@ async def test_locked_row_delays_its_own_caller_only(
     await observer.execute("COMMIT")
     row = await calls[7]
     assert (row.title, row.completed) == ("held", True)
+
+
+async def test_change_that_waits_for_its_row_delays_no_other(
+    committed: Database, committed_owner: OwnerId, observer: asyncpg.Connection
+) -> None:
+    """Also if nothing else ends meanwhile, and could send what waits."""
+    held, free = [await create(committed, committed_owner) for _ in range(2)]
+    await observer.execute("BEGIN")
+    await observer.execute("UPDATE tasks SET title = 'held' WHERE id = $1", held)
+    calls = [asyncio.ensure_future(toggle(committed, committed_owner, held)) for _ in range(2)]
+    async with patience():
+        while not committed._gatherer.waiting:  # noqa: ASYNC110 - the second, for the first
+            await asyncio.sleep(0)
+    assert (await toggle(committed, committed_owner, free)).completed
+    assert not any(call.done() for call in calls)
+    await observer.execute("COMMIT")
+    assert [row.version for row in await asyncio.gather(*calls)] == [2, 3]
+
+
+async def test_call_that_waited_too_long_is_counted_once(
+    committed: Database, committed_owner: OwnerId, observer: asyncpg.Connection
+) -> None:
+    """Although another one fails after it, and both are still in the queue."""
+    task = await create(committed, committed_owner)
+    before = Overloaded.causes["database_pool"]
+    await observer.execute("BEGIN")
+    await observer.execute("UPDATE tasks SET title = 'held' WHERE id = $1", task)
+    first = asyncio.ensure_future(toggle(committed, committed_owner, task))
+    waiting = []
+    async with patience():
+        for number in range(1, 3):
+            committed._gatherer._wait_ms = number * 50
+            waiting.append(asyncio.ensure_future(toggle(committed, committed_owner, task)))
+            while committed._gatherer.waiting < number:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [Overloaded] * 2
+    assert Overloaded.causes["database_pool"] == before + 2
+    await observer.execute("COMMIT")
+    await first
 
 
 async def test_lost_connection_applies_no_change_twice(
