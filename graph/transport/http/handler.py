@@ -53,6 +53,8 @@ _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
+_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+"""RFC 9110 requires one beside 401."""
 """The media type of a body of QUERY (RFC 10008)."""
 
 
@@ -313,6 +315,8 @@ class _Exchange:
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})
 
+        if status == 401:
+            headers = (*headers, _CHALLENGE)
     async def _send_text(
         self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
     ) -> None:
