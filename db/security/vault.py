@@ -108,7 +108,7 @@ class Vault:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         end = 2 + int.from_bytes(sealed[1:2], "big")
-        key = self._keys.keys.get(sealed[2:end].decode("ascii", "replace"))
+        key = self._keys.keys.get(_key_id(sealed))
         head, nonce, box = sealed[:end], sealed[end:][:_NONCE_BYTES], sealed[end:][_NONCE_BYTES:]
         if key is None:
             raise _cannot_open("its key is not among HOWDAH_CREDENTIAL_KEY")
@@ -142,7 +142,7 @@ class Vault:
         in_keychain = await self._keychain_for(location) is not None
         if in_keychain or sealed[:1] == _IN_KEYCHAIN:
             return (sealed[:1] == _IN_KEYCHAIN) is in_keychain
-        return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id
+        return _key_id(sealed) == self._keys.current_id
 
     def fingerprint(self, secret: str) -> str:
         """A keyed digest to compare secrets; without the key it reveals nothing."""
@@ -232,6 +232,12 @@ async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
     threading.Thread(target=run, name="keychain", daemon=True).start()
     async with asyncio.timeout(KEYCHAIN_WAIT_S):
         return await result
+
+
+def _key_id(sealed: bytes) -> str:
+    """The ID of the key in a seal, which may be damaged."""
+    end = 2 + int.from_bytes(sealed[1:2], "big")
+    return sealed[2:end].decode("ascii", "replace")
 
 
 def _cannot_open(reason: str) -> Unavailable:

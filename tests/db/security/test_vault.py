@@ -19,6 +19,16 @@ PLACE = SecretLocation(
 )
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\x01", b"\x01\x03", b"\x01\x02\xff\xfe", b"\x01\xffold"]
+)
+async def test_damaged_seal_is_not_current_and_does_not_open(damaged: bytes) -> None:
+    vault = Vault(BOTH)
+    assert not await vault.is_current(damaged, PLACE)
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await vault.open(damaged, PLACE)
+
+
 async def to_everyone(_: UUID) -> bool:
     return True
 

@@ -36,21 +36,24 @@ def _out_columns(arguments: str) -> list[Column]:
 
 def _columns_of(texts: list[str]) -> list[Column]:
     found = [_COLUMN.match(text) for text in texts]
-    return [
-        Column(each.group(1).strip('"').replace('""', '"'), each.group(2))
-        for each in found
-        if each is not None
-    ]
+    return [Column(_unquoted(each.group(1)), each.group(2)) for each in found if each is not None]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def split_arguments(arguments: str) -> list[str]:
     """The arguments of a function as PostgreSQL formats them, between their commas."""
-    items, depth, start, in_quotes = [], 0, 0, False
+    items, depth, start, quote = [], 0, 0, ""
     for index, letter in enumerate(arguments):
-        if letter in "\"'":
-            in_quotes = not in_quotes
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and not depth and not in_quotes:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter == "," and not depth:
             items.append(arguments[start:index])
             start = index + 1
+        else:
+            depth += (letter in "([") - (letter in ")]")
     return [*items, arguments[start:]] if arguments else []

@@ -171,6 +171,7 @@ class ConnectionPool:
         A cut connection fails at its next statement.
         """
         async with await (await self._get_connector()).connect() as connection:
+            self._require_open(connection)
             self._monitors.add(connection)
             try:
                 yield connection
@@ -193,6 +194,7 @@ class ConnectionPool:
         self._borrowers += 1
         try:
             connection = await self._open()
+            self._require_open(connection)
             self._dedicated.add(connection)
             try:
                 yield connection
@@ -282,6 +284,12 @@ class ConnectionPool:
         if facts is not None and now >= self._report_at:
             self._report_at = now + REPORT_S
             self._on_connected(facts)
+
+    def _require_open(self, connection: Connection) -> None:
+        """Ends a connection that has opened after `close`, which cuts only those it knows."""
+        if self._closed:
+            connection.finish()
+            raise connection_closed()
 
     async def _get_connector(self) -> Connector:
         async with self._making:

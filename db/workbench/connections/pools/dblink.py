@@ -8,13 +8,14 @@ from weakref import WeakKeyDictionary
 
 from db.workbench.connections.libpq import Connection, command, fetch_value
 from db.workbench.sql.pinned import pinned
+from db.workbench.sql.quoting import quote_literal, quote_name
 
 KNOWN_FOR_S = 60.0
 """A new extension and a granted right are noticed after at most this time."""
 
 # A function with SECURITY DEFINER can open a connection without this right; that one stays open.
 _SCHEMA = pinned("""
-SELECT pg_catalog.quote_ident(n.nspname)
+SELECT n.nspname
 FROM pg_catalog.pg_extension AS e
 JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
 WHERE e.extname = 'dblink' AND EXISTS (
@@ -23,7 +24,7 @@ WHERE e.extname = 'dblink' AND EXISTS (
     AND p.proname = ANY ('{dblink_connect,dblink_connect_u}')
     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
 """)
-_CLOSE = """DO LANGUAGE plpgsql $howdah$
+_CLOSE = """
 DECLARE opened text;
 BEGIN
   FOR opened IN SELECT pg_catalog.unnest({schema}.dblink_get_connections()) LOOP
@@ -31,7 +32,7 @@ BEGIN
   END LOOP;
   PERFORM {schema}.dblink_disconnect();
 EXCEPTION WHEN connection_does_not_exist THEN NULL;
-END $howdah$"""
+END"""
 
 _known: WeakKeyDictionary[Connection, tuple[float, str | None]] = WeakKeyDictionary()
 
@@ -50,4 +51,5 @@ async def close_dblink_connections(connection: Connection) -> None:
         _known[connection] = known
     schema = known[1]
     if schema is not None:
-        await command(connection, _CLOSE.format(schema=schema))
+        body = _CLOSE.format(schema=quote_name(schema))
+        await command(connection, f"DO LANGUAGE plpgsql {quote_literal(body)}")

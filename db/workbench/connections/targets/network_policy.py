@@ -135,7 +135,7 @@ class Targets:
                 hint="Check its spelling; use an SSH tunnel for a name of a private network.",
                 field="host",
             )
-        return list(dict.fromkeys(map(_embedded_ipv4, found)))
+        return list(dict.fromkeys(found))
 
     async def _resolve_by_system(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()
@@ -147,16 +147,18 @@ class Targets:
     async def _is_own(self, own_host: str, addresses: Sequence[Address]) -> bool:
         """If the database is on this machine, all addresses of this machine count as its own."""
         try:
-            own = await self._addresses(own_host)
+            own = set(map(_embedded_ipv4, await self._addresses(own_host)))
         except Unavailable:
             return False
-        if any(address in own for address in addresses):
-            return True
-        return any(map(_is_here, own)) and any(map(_is_here, addresses))
+        wanted = set(map(_embedded_ipv4, addresses))
+        return bool(own & wanted) or (any(map(_is_here, own)) and any(map(_is_here, wanted)))
 
 
 def _embedded_ipv4(address: Address) -> Address:
-    """Extracts the IPv4 address that an IPv6 address embeds."""
+    """Extracts the IPv4 address that an IPv6 address embeds, to compare it.
+
+    Connections use the address as it is: behind NAT64, the IPv4 address itself has no route.
+    """
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
 import pytest
@@ -133,6 +134,34 @@ async def test_connection_is_replaced_at_the_end_of_its_lifetime(
     ):
         assert young == connection.info.backend_pid
         assert old != other.info.backend_pid
+
+
+@pytest.mark.parametrize("lend", [ConnectionPool.dedicated, ConnectionPool.monitor])
+async def test_connection_that_opens_after_the_pool_was_closed_is_ended(
+    make_pool: MakePool,
+    attempts: Attempts,
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    lend: Callable[[ConnectionPool], AbstractAsyncContextManager[libpq.Connection]],
+) -> None:
+    monkeypatch.setattr("db.workbench.connections.pools.connection_pool.CANCEL_S", 0)
+    pool = await make_pool()
+    attempts.meet = meet = asyncio.Barrier(2)
+
+    async def hold() -> None:
+        async with lend(pool):
+            pytest.fail("it was lent")
+
+    async def is_connecting() -> bool:
+        return meet.n_waiting == 1
+
+    opening = asyncio.create_task(hold())
+    await until(is_connecting)
+    await pool.close()
+    await meet.wait()
+    with pytest.raises(HowdahError, match="was closed"):
+        await opening
+    await until_no_guests(target)
 
 
 @pytest.mark.parametrize("answer", [b"", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"])

@@ -145,6 +145,23 @@ async def test_own_database_is_never_allowed(private: Targets, host: str) -> Non
     assert await private.resolve(host, 5432)
 
 
+@pytest.mark.parametrize("host", ["10.9.9.9", "::ffff:10.9.9.9", "64:ff9b::a09:909"])
+async def test_own_database_on_another_machine_is_never_allowed(
+    closing: list[Targets], host: str
+) -> None:
+    targets = Targets(Reach(private=True), own=[("10.9.9.9", 5999)])
+    closing.append(targets)
+    with pytest.raises(Forbidden):
+        await targets.resolve(host, 5999)
+    assert await targets.resolve(host, 5432)
+
+
+async def test_address_behind_nat64_is_connected_to_as_it_is(closing: list[Targets]) -> None:
+    targets = Targets(Reach(), resolve_name=Names(["64:ff9b::808:808"]))
+    closing.append(targets)
+    assert await targets.resolve("only-ipv4.example", 5432) == ["64:ff9b::808:808"]
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "..", "a" * 64 + ".example", "\ud800"])
 async def test_unknown_host_is_reported(private: Targets, host: str) -> None:
     with pytest.raises(Unavailable, match="not found"):
