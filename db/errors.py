@@ -14,6 +14,7 @@ HowdahError
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -29,12 +30,15 @@ class HowdahError(Exception):
         hint: str,
         field: str | None = None,
         retry_after_s: float | None = None,
+        postgres: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.field = field
         self.retry_after_s = retry_after_s
+        self.postgres = postgres
+        """What a user's database reported: `sqlstate`, `severity`, `detail` and `hint`."""
 
 
 class Unauthenticated(HowdahError):

@@ -5,6 +5,7 @@ variables become `BAD_USER_INPUT`. All other errors are logged and masked as `IN
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -61,6 +62,10 @@ _DOCUMENT_HINT = "Check the operation and its variables against the schema."
 _MASK_HINT = "Try again. If the error persists, report the requestId to the operator."
 
 
+_FOUND = re.compile(r"[,;] found: [\[{].*[\]}]", re.DOTALL)
+"""graphql-core quotes the whole object that lacks a field, with the passwords in it."""
+
+
 def present(error: Exception, *, request_id: str) -> dict[str, Any]:
     """Formats one error for a response."""
     shown: dict[str, Any] = {"message": str(error)}
@@ -80,7 +85,7 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case _:
             shown["message"] = "An internal error occurred."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}
-    shown["message"] = _truncate(shown["message"])
+    shown["message"] = _truncate(_FOUND.sub("", shown["message"]))
     shown["extensions"]["requestId"] = request_id
     return shown
 
@@ -114,6 +119,8 @@ def _extensions(error: HowdahError) -> dict[str, Any]:
         extensions["field"] = error.field
     if error.retry_after_s is not None:
         extensions["retryAfter"] = error.retry_after_s
+    if error.postgres is not None:
+        extensions["postgres"] = dict(error.postgres)
     return extensions
 
 

@@ -69,7 +69,9 @@ schema = strawberry.Schema(
     mutation=_merged(
         "Mutation",
         "Changes. The fields of one document run one after the other, each in a transaction of "
-        "its own.",
+        "its own. A change of an object that does not exist fails with `NOT_FOUND`, of another "
+        "user's object with `FORBIDDEN`, and one that would exceed a quota (`User.usage`) with "
+        "`TOO_LARGE`.",
     ),
     subscription=_merged(
         "Subscription",

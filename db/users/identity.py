@@ -102,7 +102,11 @@ class Identity:
         `device_mark` is that of an earlier sign-in on this device; one of another account, or an
         expired one, is ignored.
         """
-        email, password = canonical_email(email), checked_password(password)
+        email = canonical_email(email)
+        try:
+            password = checked_password(password)
+        except BadInput:  # no account has a password of this length
+            raise _wrong_sign_in() from None
         device = Device(address, user_agent)
         async with self._throttle.password(email, address, device_mark=device_mark):
             user, verified = await self._authenticate(email, password)

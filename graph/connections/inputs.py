@@ -11,17 +11,16 @@ from graph.connections.types import (
     DatabaseConnection,
     Preference,
 )
-from graph.kit.fields import attribute, optional, provided_fields, redacted_repr
+from graph.kit.fields import (
+    attribute,
+    optional,
+    provided_fields,
+    redacted_repr,
+    retry_key,
+    version_guard,
+)
 from graph.kit.scalars import Json
 
-_EXPECTED_VERSION = (
-    "Makes the change only if the stored `version` equals this value; fails with `CONFLICT` "
-    "otherwise. Omit it to skip the check."
-)
-_IDEMPOTENCY_KEY = (
-    "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-    "returns the connection saved by the first. Up to 200 characters. Ignored when `id` is given."
-)
 _HOST = "Host name or IP address of the PostgreSQL server, without the port."
 _PORT = "TCP port of the PostgreSQL server, 1 to 65535. A new connection defaults to 5432."
 _DATABASE = "Name of the database, up to 200 characters."
@@ -101,8 +100,10 @@ class SaveConnectionInput:
     statement_timeout_ms: int | None = optional(
         "Default statement timeout in milliseconds, 1 to 3,600,000. Null uses the server default."
     )
-    expected_version: int | None = optional(f"{_EXPECTED_VERSION} Ignored without `id`.")
-    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+    expected_version: int | None = version_guard("connection", more="Ignored without `id`.")
+    idempotency_key: str | None = retry_key(
+        "the connection that the first saved", more="Ignored with `id`."
+    )
 
 
 @strawberry.input(
@@ -151,10 +152,10 @@ class ConnectInput:
     ssh_password: str | None = optional(
         "Password of the SSH user. Omit it to use the stored password."
     )
-    expected_version: int | None = optional(
-        "Connects only if the stored `version` equals this value; fails with `CONFLICT` otherwise. "
-        "Pass it with a password, so that the password is sent only to the destination that the "
-        "user saw. Omit it to skip the check."
+    expected_version: int | None = version_guard(
+        "connection",
+        more="Pass it with a password, so that the password is sent only to the destination that "
+        "the user saw.",
     )
 
 
@@ -180,8 +181,8 @@ class SetPreferenceInput:
         "starting with a letter or a digit."
     )
     value: Json = attribute("Any JSON value, up to 65,536 characters when serialized.")
-    expected_version: int | None = optional(
-        f"{_EXPECTED_VERSION} Pass 0 to require that the preference does not exist yet."
+    expected_version: int | None = version_guard(
+        "preference", more="Pass 0 to require that the preference does not exist yet."
     )
 
 

@@ -114,7 +114,9 @@ class Query:
 @strawberry.type
 class Mutation:
     @mutation(
-        "Creates a connection, or updates it if `id` is given. Does not connect to the database.",
+        "Creates a connection, or updates it if `id` is given. Does not connect to the database. "
+        "Fails with `BAD_USER_INPUT` if a stored secret has to be entered again, because the "
+        "destination changes; `field` names it.",
         who=SignedIn,
     )
     async def save_connection(
@@ -177,7 +179,9 @@ class Mutation:
     @mutation(
         "Opens a connection, for all replicas of the server. Optional if the password is stored: "
         "the connection then opens when it is first used. Passwords that the database accepts are "
-        "kept in encrypted form until `disconnect`, for at most 12 hours.",
+        "kept in encrypted form until `disconnect`, for at most 12 hours. Fails with "
+        "`BAD_USER_INPUT` and a `field` such as `password` if the database refuses the connection, "
+        "and with `UNAVAILABLE` if it does not answer.",
         who=SignedIn,
         scopes=TO_RUN,
     )

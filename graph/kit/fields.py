@@ -96,6 +96,24 @@ def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
     return strawberry.field(description=description, default=default)
 
 
+def retry_key(answer: str, *, more: str = "") -> Any:
+    """Declares `idempotencyKey`. `answer` is what a second call returns."""
+    description = (
+        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
+        f"returns {answer}. With another input it fails with `CONFLICT`. Up to 200 characters."
+    )
+    return optional(f"{description} {more}".rstrip())
+
+
+def version_guard(noun: str, *, more: str = "") -> Any:
+    """Declares `expectedVersion`."""
+    description = (
+        f"Current `version` of the {noun}. If it differs, the mutation does nothing and fails with "
+        "`CONFLICT`. Omit it to skip the check."
+    )
+    return optional(f"{description} {more}".rstrip())
+
+
 def redacted_repr(secret: object) -> str:
     """Keeps passwords and tokens out of tracebacks in the log."""
     return f"{type(secret).__name__}(...)"

@@ -24,9 +24,10 @@ def _serialize_time(value: datetime | TimestampText) -> TimestampText:
 
 
 def _parse_time(value: Any) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError("a DateTime is a string such as 2026-11-21T10:00:00Z")  # noqa: TRY004 - graphql-core reports the text of a ValueError
-    moment = datetime.fromisoformat(value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("a DateTime is a string such as 2026-11-21T10:00:00Z") from None
     if moment.tzinfo is None:
         raise ValueError("a DateTime needs a time zone, as in 2026-11-21T10:00:00Z")
     try:

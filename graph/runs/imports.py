@@ -17,6 +17,7 @@ from graph.kit.fields import (
     mutation,
     optional,
     provided_fields,
+    retry_key,
 )
 from graph.kit.ids import parse_id
 from graph.kit.scopes import STORAGE, WORKBENCH
@@ -71,15 +72,12 @@ class ImportRowsInput:
         "Timeout of the run in milliseconds, as in `executeQuery`. Large files take longer than "
         "the server default."
     )
-    wait_ms: int | None = optional(
+    wait_ms: int = optional(
         "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
         "Defaults to 0, which responds as soon as the run is started or queued.",
         default=0,
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the run started by the first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the run that the first started")
 
 
 @strawberry.type(description="Payload of `importRows`.")

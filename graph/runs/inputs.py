@@ -5,7 +5,7 @@ import strawberry
 from db.runs import CancelOutcome, RunRow
 from db.storage import FileRow
 from db.workbench.results.formats import ResultFormat
-from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr
+from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr, retry_key
 from graph.kit.scalars import Json
 from graph.runs.types import QueryRun
 from graph.storage.types import File
@@ -62,21 +62,18 @@ class ExecuteQueryInput:
         "Maximum size of the rows to keep, in bytes of JSON. Omit it to use the limit set by the "
         "operator, which is also the maximum."
     )
-    read_only: bool | None = optional(
+    read_only: bool = optional(
         "If true, the statement runs in a read-only transaction, which is rolled back. Defaults "
         "to false, and is always true if the connection is read-only. A session decides this for "
         "all its statements.",
         default=False,
     )
-    wait_ms: int | None = optional(
+    wait_ms: int = optional(
         "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
         "Defaults to 0, which responds as soon as the run is started or queued.",
         default=0,
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the run started by the first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the run that the first started")
 
 
 @strawberry.input(description="Query run to cancel.")
@@ -110,10 +107,7 @@ class ExportQueryRunInput:
         "Number of storage providers that keep a copy of the file, 0 to 20. Defaults to 0.",
         default=0,
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the file written by the first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the file that the first wrote")
 
 
 @strawberry.type(description="Payload of `executeQuery`.")

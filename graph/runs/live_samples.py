@@ -58,8 +58,13 @@ class BlockingSession:
         "Process ID of the session on the database server. Null for a prepared transaction, which "
         "has no session."
     )
-    username: str | None = attribute("Database role of the session.")
-    application_name: str | None = attribute("`application_name` that the session has set.")
+    username: str | None = attribute(
+        "Database role of the session. Null for a prepared transaction, and for a process of "
+        "PostgreSQL itself, such as autovacuum."
+    )
+    application_name: str | None = attribute(
+        "`application_name` that the session has set. Null where `username` is."
+    )
     state: str | None = attribute(
         "State of the session, such as `active` or `idle in transaction`. Null if PostgreSQL hides "
         "it, as it does with sessions of other roles unless the run's role has "

@@ -96,8 +96,9 @@ class Query:
 class Mutation:
     @mutation(
         "Starts a statement on one of the viewer's connections, or in one of their sessions. An "
-        "error of the statement is returned in `run.error`. Fails with `RATE_LIMITED` if too many "
-        "of the viewer's runs are queued or running.",
+        "error of the statement is returned in `run.error`. Fails with `CONFLICT` if the session "
+        "is closed, and with `RATE_LIMITED` if too many of the viewer's runs are queued or "
+        "running.",
         who=SignedIn,
         scopes=TO_RUN,
     )
@@ -137,7 +138,8 @@ class Mutation:
 
     @mutation(
         "Writes the result of an ended query run to a new file in one of the viewer's buckets. "
-        "Responds when the file is stored.",
+        "Responds when the file is stored. Fails with `CONFLICT` if the run has not ended or the "
+        "location is in use, and with `NOT_FOUND` if the result is not stored any more.",
         who=SignedIn,
         scopes=WORKBENCH.read | STORAGE.write,
     )
@@ -174,7 +176,7 @@ class Subscription:
         "Sends the current query run, then every change of its `state` immediately and its "
         "progress at most every 0.3 seconds. Completes when the run has ended. `progress` and "
         "`waiting` are read from the user's database every 0.5 seconds if they are selected, and "
-        "sent when they have changed.",
+        "sent when they have changed. Fails with `NOT_FOUND` if the viewer has no such run.",
         who=SignedIn,
         type=QueryRun,
     )

@@ -93,8 +93,8 @@ class ScriptFields(Node):
     revision: int = attribute("Incremented by every change of the script.")
     statement_count: int = attribute("Number of statements of the script.")
     current_index: int | None = attribute(
-        "Index of the statement that is executed now, or of the last one that was. Null until the "
-        "first has begun."
+        "Zero-based index of the statement that is executed now, or of the last one that was. Null "
+        "until the first has begun."
     )
     succeeded_count: int = attribute(
         "Number of statements that have succeeded. With `SINGLE`, their changes remain only if the "

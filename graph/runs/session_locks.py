@@ -14,8 +14,12 @@ from graph.kit.fields import attribute
 @strawberry.type(description="A session of the database that waits for a lock.")
 class LockWaiter:
     pid: int = attribute("Process ID of the session on the database server.")
-    username: str | None = attribute("Database role of the session.")
-    application_name: str | None = attribute("`application_name` that the session has set.")
+    username: str | None = attribute(
+        "Database role of the session. Null for a process of PostgreSQL itself, such as autovacuum."
+    )
+    application_name: str | None = attribute(
+        "`application_name` that the session has set. Null where `username` is."
+    )
     state: str | None = attribute(
         "State of the session, such as `active`. Null if PostgreSQL hides it, as it does with "
         "sessions of other roles unless the connection's role has `pg_read_all_stats`."

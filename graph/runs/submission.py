@@ -65,15 +65,13 @@ async def require_usable(context: Context, session_id: UUID) -> None:
         )
 
 
-def take_wait_ms(fields: dict[str, Any], *, default: int = 0) -> int:
+def take_wait_ms(fields: dict[str, Any]) -> int:
     """Removes `wait_ms` from the fields of an input.
 
     Raises:
         BadInput: It is out of range.
     """
-    wait_ms: int | None = fields.pop("wait_ms", None)
-    if wait_ms is None:
-        return default
+    wait_ms: int = fields.pop("wait_ms")
     if not 0 <= wait_ms <= MAX_WAIT_MS:
         raise BadInput(
             f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",

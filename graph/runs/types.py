@@ -155,8 +155,8 @@ class QueryRun(ResultFields):
         return await SavedQueryById.of(info.context).load(root.saved_query_id)
 
     script_index: int | None = attribute(
-        "Index of the statement in its script. Null without a script, and for the `COMMIT` or "
-        "`ROLLBACK` that ends a script with `transaction: SINGLE`."
+        "Zero-based index of the statement in its script. Null without a script, and for the "
+        "`COMMIT` or `ROLLBACK` that ends a script with `transaction: SINGLE`."
     )
 
     @field(

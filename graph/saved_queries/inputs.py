@@ -7,7 +7,14 @@ import msgspec
 import strawberry
 
 from db.saved_queries import SavedParameter, SavedQueryRow
-from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr
+from graph.kit.fields import (
+    attribute,
+    graphql_enum,
+    optional,
+    redacted_repr,
+    retry_key,
+    version_guard,
+)
 from graph.kit.paging import OrderDirection
 from graph.kit.scalars import Json
 from graph.saved_queries.types import SavedQuery
@@ -78,23 +85,14 @@ class SaveQueryInput:
         "Parameters in the order of `$1`, `$2`, ..., at most 100. Replaces the current list. Null "
         "removes all."
     )
-    expected_version: int | None = optional(
-        "Current `version` of the saved query. If it differs, the update fails with `CONFLICT`. "
-        "Omit it to update any version. Ignored without `id`."
-    )
-    idempotency_key: str | None = optional(
-        "Makes retries safe: repeating a request with the same key within 24 hours returns the "
-        "saved query as the first saved it. Up to 200 characters."
-    )
+    expected_version: int | None = version_guard("saved query", more="Ignored without `id`.")
+    idempotency_key: str | None = retry_key("the saved query as the first saved it")
 
 
 @strawberry.input(description="Input of `deleteSavedQuery`.")
 class DeleteSavedQueryInput:
     id: strawberry.ID = attribute("ID of the saved query to delete.")
-    expected_version: int | None = optional(
-        "Current `version` of the saved query. If it differs, the deletion fails with `CONFLICT`. "
-        "Omit it to delete any version."
-    )
+    expected_version: int | None = version_guard("saved query")
 
 
 @strawberry.input(
@@ -109,7 +107,7 @@ class ImportSavedQueriesInput:
         "followed by `-- @folder` and its folder, and for each parameter by `-- @parameter` and "
         "its JSON. A longer file than a request may hold can be cut before any such line."
     )
-    dry_run: bool | None = optional(
+    dry_run: bool = optional(
         "If true, nothing is saved and the payload reports what an import would do. Defaults to "
         "false.",
         default=False,

@@ -137,7 +137,8 @@ class Query:
 class Mutation:
     @mutation(
         "Creates a saved query, or updates it if `id` is given. What it was before an update is in "
-        "its `versions`. Saving the same values again changes nothing.",
+        "its `versions`. Saving the same values again changes nothing. Fails with `CONFLICT` if "
+        "the folder has another one of this name.",
         who=SignedIn,
     )
     async def save_query(
@@ -195,7 +196,7 @@ class Mutation:
     async def import_saved_queries(
         self, info: Info, input: Annotated[ImportSavedQueriesInput, argument("File to import.")]
     ) -> SavedQueryImport:
-        dry_run, quotas = input.dry_run is True, info.context.services.quotas
+        dry_run, quotas = input.dry_run, info.context.services.quotas
 
         async def work(saved: SavedQueries[Session]) -> SavedQueryImport:
             report = await import_queries(saved, input.sql, dry_run=dry_run)

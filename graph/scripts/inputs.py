@@ -3,7 +3,7 @@
 import strawberry
 
 from db.scripts import OnError, ScriptRunRow, ScriptTransaction
-from graph.kit.fields import attribute, optional, redacted_repr
+from graph.kit.fields import attribute, optional, redacted_repr, retry_key
 from graph.runs.types import ScriptRun
 
 
@@ -24,10 +24,10 @@ class ExecuteScriptInput:
         "ID of the `DatabaseSession` to execute the script in, after the statements that were sent "
         "to it before. Statements that are sent meanwhile wait until the script has ended."
     )
-    on_error: OnError | None = optional(
+    on_error: OnError = optional(
         "What the script does when a statement fails. Defaults to `STOP`.", default=OnError.STOP
     )
-    transaction: ScriptTransaction | None = optional(
+    transaction: ScriptTransaction = optional(
         "Transactions of the script. `SINGLE` refuses a script with `BEGIN`, `COMMIT`, `SAVEPOINT` "
         "and the like, and a session with an open transaction. Defaults to `EACH`.",
         default=ScriptTransaction.EACH,
@@ -39,16 +39,13 @@ class ExecuteScriptInput:
     max_rows: int | None = optional(
         "Maximum number of rows kept of each result. Defaults to the limit of the server."
     )
-    read_only: bool | None = optional(
+    read_only: bool = optional(
         "If true, every transaction of the script is read-only and is rolled back. Defaults to "
         "false, and is always true if the connection is read-only. A session decides this for all "
         "its statements.",
         default=False,
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the script of the first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the script that the first started")
 
 
 @strawberry.type(description="Payload of `executeScript`.")

@@ -79,11 +79,10 @@ class Mutation:
         key = fields.pop("idempotency_key", None)
         parse_destination(fields)
         await apply_token_limits(context, fields)
-        given = {name: value for name, value in fields.items() if value is not None}
         context.release_slot()
         context.remember_network()
         submitted = await context.services.scripts.submit(
-            context.owner, ScriptRequest(**given), key=key
+            context.owner, ScriptRequest(**fields), key=key
         )
         return ExecuteScriptPayload(script_run=submitted.script, replayed=submitted.replayed)
 
@@ -108,7 +107,7 @@ class Subscription:
         "Sends the current script, then every change of its `state` immediately and its progress "
         "at most every 0.3 seconds: a statement that begins or ends. For the rows and notices of a "
         "running statement, follow its run with `queryStatus`. Completes when the script has "
-        "ended.",
+        "ended. Fails with `NOT_FOUND` if the viewer has no such script.",
         who=SignedIn,
         type=ScriptRun,
     )

@@ -3,18 +3,9 @@
 import strawberry
 
 from db.storage import BspRow, BucketRow, FileRow
-from graph.kit.fields import attribute, optional
+from graph.kit.fields import attribute, optional, retry_key, version_guard
 from graph.kit.scalars import BigInt
 from graph.storage.types import Bsp, Bucket, File
-
-_IDEMPOTENCY_KEY = (
-    "Makes retries safe: repeating a request with the same key within 24 hours returns the "
-    "object created first. Up to 200 characters."
-)
-_EXPECTED_VERSION = (
-    "Current `version` of the object. If it differs, the mutation fails with `CONFLICT`. "
-    "Omit it to accept any version."
-)
 
 
 @strawberry.input(description="Input of `createBsp`.")
@@ -25,7 +16,7 @@ class CreateBspInput:
         "Network addresses of the provider, such as `/dns/bsp.example/tcp/443`. Up to 32. "
         "Each consists of a host and a TCP or UDP port."
     )
-    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+    idempotency_key: str | None = retry_key("the provider that the first created")
 
 
 @strawberry.input(description="Input of `updateBspCapacity`.")
@@ -34,7 +25,7 @@ class UpdateBspCapacityInput:
     capacity: BigInt = attribute(
         "New capacity in bytes. Must be at least the provider's `usedCapacity`."
     )
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("provider")
 
 
 @strawberry.input(description="Input of `setBspMultiaddresses`.")
@@ -43,13 +34,13 @@ class SetBspMultiaddressesInput:
     multiaddresses: list[str] = attribute(
         "Complete list of network addresses, up to 32. Replaces the current list."
     )
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("provider")
 
 
 @strawberry.input(description="Input of `deleteBsp`.")
 class DeleteBspInput:
     id: strawberry.ID = attribute("ID of the provider to delete. It must not store any files.")
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("provider")
 
 
 @strawberry.input(description="Input of `createBucket`.")
@@ -60,7 +51,7 @@ class CreateBucketInput:
         "Defaults to true.",
         default=True,
     )
-    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+    idempotency_key: str | None = retry_key("the bucket that the first created")
 
 
 @strawberry.input(description="Input of `updateBucket`. Omitted fields keep their value.")
@@ -73,7 +64,7 @@ class UpdateBucketInput:
         "True hides the bucket from all other users, false lets every signed-in user read it. "
         "Cannot be null."
     )
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("bucket")
 
 
 @strawberry.input(description="Input of `deleteBucket`.")
@@ -101,7 +92,7 @@ class CreateFileInput:
     desired_replicas: int = optional(
         "Number of providers that store a copy, 0 to 20. Defaults to 0.", default=0
     )
-    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+    idempotency_key: str | None = retry_key("the file that the first created")
 
 
 @strawberry.input(description="Input of `moveFile`.")
@@ -115,7 +106,7 @@ class MoveFileInput:
         "New path within the bucket, such as `reports/2026/May.pdf`. Up to 1000 characters, unique "
         "within the bucket. Omit it to keep the path. Cannot be null."
     )
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("file")
 
 
 @strawberry.input(description="Input of `replaceFile`.")
@@ -127,7 +118,7 @@ class ReplaceFileInput:
     content_type: str | None = optional(
         "Media type of the new bytes. Defaults to the present media type of the file."
     )
-    expected_version: int | None = optional(_EXPECTED_VERSION)
+    expected_version: int | None = version_guard("file")
 
 
 @strawberry.input(description="Input of `deleteFile`.")

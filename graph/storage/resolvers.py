@@ -132,7 +132,11 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    @mutation("Registers a provider. Requires the `ADMIN` role.", who=AdminOnly)
+    @mutation(
+        "Registers a provider. Fails with `CONFLICT` if the account is registered. Requires the "
+        "`ADMIN` role.",
+        who=AdminOnly,
+    )
     async def create_bsp(
         self, info: Info, input: Annotated[CreateBspInput, argument("Provider to register.")]
     ) -> CreateBspPayload:
@@ -149,7 +153,11 @@ class Mutation:
         )
         return CreateBspPayload(bsp=bsp)
 
-    @mutation("Changes the capacity of a provider. Requires the `ADMIN` role.", who=AdminOnly)
+    @mutation(
+        "Changes the capacity of a provider. Fails with `CONFLICT` if more is in use. Requires the "
+        "`ADMIN` role.",
+        who=AdminOnly,
+    )
     async def update_bsp_capacity(
         self,
         info: Info,
@@ -175,7 +183,10 @@ class Mutation:
         )
         return SetBspMultiaddressesPayload(bsp=bsp)
 
-    @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
+    @mutation(
+        "Deletes a provider. Fails with `CONFLICT` if it stores files. Requires the `ADMIN` role.",
+        who=AdminOnly,
+    )
     async def delete_bsp(
         self, info: Info, input: Annotated[DeleteBspInput, argument("Provider to delete.")]
     ) -> DeleteBspPayload:
@@ -184,7 +195,9 @@ class Mutation:
         await info.context.transact(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
-    @mutation("Creates a bucket.", who=SignedIn)
+    @mutation(
+        "Creates a bucket. Fails with `CONFLICT` if the viewer has one of this name.", who=SignedIn
+    )
     async def create_bucket(
         self, info: Info, input: Annotated[CreateBucketInput, argument("Bucket to create.")]
     ) -> CreateBucketPayload:
@@ -205,7 +218,11 @@ class Mutation:
         )
         return CreateBucketPayload(bucket=bucket)
 
-    @mutation("Changes the name or the visibility of a bucket the viewer owns.", who=SignedIn)
+    @mutation(
+        "Changes the name or the visibility of a bucket the viewer owns. Fails with `CONFLICT` if "
+        "they have another one of this name.",
+        who=SignedIn,
+    )
     async def update_bucket(
         self,
         info: Info,
@@ -233,7 +250,9 @@ class Mutation:
         return DeleteBucketPayload(deleted_bucket_id=input.id)
 
     @mutation(
-        "Creates a file in a bucket the viewer owns and returns the URL to upload its bytes to.",
+        "Creates a file in a bucket the viewer owns and returns the URL to upload its bytes to. "
+        "Fails with `CONFLICT` if the location is in use, or too few providers have room for "
+        "`desiredReplicas`.",
         who=SignedIn,
     )
     async def create_file(
@@ -249,7 +268,7 @@ class Mutation:
     @mutation(
         "Moves a file the viewer owns to another location or bucket. Its `key` changes, because it "
         "covers both; its bytes and replicas stay. A file that is already there is returned "
-        "unchanged.",
+        "unchanged. Fails with `CONFLICT` if another file is there.",
         who=SignedIn,
     )
     async def move_file(
@@ -265,7 +284,8 @@ class Mutation:
     @mutation(
         "Prepares new bytes for a file the viewer owns, and returns the URL to upload them to. "
         "The file serves its old bytes until the new ones are complete, then switches at once. "
-        "A later `replaceFile` cancels an earlier one that is not complete.",
+        "A later `replaceFile` cancels an earlier one that is not complete. Fails with `CONFLICT` "
+        "unless the file is `STORED`.",
         who=SignedIn,
     )
     async def replace_file(

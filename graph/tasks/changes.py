@@ -33,7 +33,7 @@ MAX_UNSENT = 10_000
     DELETED="The task was deleted.",
     IMPORTED="An import created `count` tasks. Query the list of tasks again to see them.",
 )
-class ChangeKind(StrEnum):
+class TaskChangeKind(StrEnum):
     """The values are also the wire format of events."""
 
     CREATED = "CREATED"
@@ -45,13 +45,13 @@ class ChangeKind(StrEnum):
 class Change(NamedTuple):
     """One change, with the state of the task when the change was read."""
 
-    kind: ChangeKind
+    kind: TaskChangeKind
     task_id: UUID | None
     task: TaskRow | None
     task_count: int = 1
 
 
-Changes: TypeAlias = dict[tuple[ChangeKind, UUID | None], Change]
+Changes: TypeAlias = dict[tuple[TaskChangeKind, UUID | None], Change]
 """The latest change of each kind to each task, in the order in which the keys first occurred.
 
 All imports share the key `(IMPORTED, None)`.
@@ -59,12 +59,12 @@ All imports share the key `(IMPORTED, None)`.
 
 
 class _Announcement(msgspec.Struct, array_like=True):
-    kind: ChangeKind
+    kind: TaskChangeKind
     ids: Sequence[UUID]
     imported: int = 0
 
 
-async def announce(context: Context, kind: ChangeKind, *ids: UUID) -> None:
+async def announce(context: Context, kind: TaskChangeKind, *ids: UUID) -> None:
     events, owner = context.services.events, context.owner
     for start in range(0, len(ids), MAX_IDS_PER_EVENT):
         payload = msgspec.json.encode(_Announcement(kind, ids[start : start + MAX_IDS_PER_EVENT]))
@@ -74,7 +74,7 @@ async def announce(context: Context, kind: ChangeKind, *ids: UUID) -> None:
 async def announce_import(events: EventBus, owner: OwnerId, count: int) -> None:
     """Publishes an import as one change: a client queries the list again, once."""
     if count:
-        payload = msgspec.json.encode(_Announcement(ChangeKind.IMPORTED, (), count))
+        payload = msgspec.json.encode(_Announcement(TaskChangeKind.IMPORTED, (), count))
         await events.publish(_topic(owner), payload.decode())
 
 
@@ -131,16 +131,18 @@ class _ChangeReader:
     async def _announced(self, payload: str) -> list[Change]:
         announcement = msgspec.json.decode(payload, type=_Announcement)
         kind, ids, imported = msgspec.structs.astuple(announcement)
-        if kind is ChangeKind.IMPORTED:
+        if kind is TaskChangeKind.IMPORTED:
             self._latest = await self._query(Tasks.now)
             own = await self._query(lambda tasks: tasks.count(TaskFilter()))
             return [Change(kind, None, None, min(imported, own))] if min(imported, own) > 0 else []
         rows = await self._query(lambda tasks: tasks.get_many(ids))
         found = {row.id: row for row in rows}
         # The rows decide, not the event: others may be able to write to the bus.
-        seen = ChangeKind.UPDATED if kind is ChangeKind.DELETED else kind
+        seen = TaskChangeKind.UPDATED if kind is TaskChangeKind.DELETED else kind
         return [
-            Change(seen if task_id in found else ChangeKind.DELETED, task_id, found.get(task_id))
+            Change(
+                seen if task_id in found else TaskChangeKind.DELETED, task_id, found.get(task_id)
+            )
             for task_id in ids
         ]
 
@@ -150,7 +152,7 @@ class _ChangeReader:
         async with self._database.read() as session:
             async for rows in Tasks(session, self._owner).changed_since(moment):
                 changes += [
-                    Change(ChangeKind.UPDATED, row.id, row)
+                    Change(TaskChangeKind.UPDATED, row.id, row)
                     for row in rows
                     if self._versions.get(row.id) != row.version
                 ]
@@ -179,7 +181,7 @@ def _merge(unsent: Changes, new: Changes) -> Changes:
     """Stops to collect above `MAX_UNSENT`, where `follow` ends the subscription."""
     if len(unsent) > MAX_UNSENT:
         return unsent
-    merged, key = unsent | new, (ChangeKind.IMPORTED, None)
+    merged, key = unsent | new, (TaskChangeKind.IMPORTED, None)
     if key in unsent and key in new:
         merged[key] = new[key]._replace(task_count=unsent[key].task_count + new[key].task_count)
     return merged

@@ -6,7 +6,7 @@ from enum import StrEnum
 import strawberry
 
 from db.tasks import TaskRow
-from graph.kit.fields import attribute, graphql_enum, optional
+from graph.kit.fields import attribute, graphql_enum, optional, retry_key, version_guard
 from graph.kit.paging import OrderDirection
 from graph.tasks.types import ImportRejection, Task
 
@@ -37,12 +37,12 @@ class TaskOrder:
     description="Conditions for a list of tasks. A task must satisfy all of them. "
     "Omitted or null conditions are ignored."
 )
-class TaskFilterInput:
+class TaskFilter:
     completed: bool | None = optional(
         "If true, only completed tasks are returned. If false, only open tasks."
     )
     search: str | None = optional(
-        "Text that must occur in `title` or `description`, ignoring case. Up to 200 characters."
+        "Text that must occur in `title` or `description`, ignoring case. 1 to 200 characters."
     )
     created_after: datetime | None = optional("Only tasks created after this time.")
     created_before: datetime | None = optional("Only tasks created before this time.")
@@ -54,10 +54,7 @@ class CreateTaskInput:
         "Title, 1 to 200 characters. Surrounding whitespace is removed before the check."
     )
     description: str | None = optional("Details, up to 1000 characters.")
-    idempotency_key: str | None = optional(
-        "Makes retries safe: repeating a request with the same key within 24 hours returns "
-        "the task created first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the task that the first created")
 
 
 @strawberry.input(description="Input of `updateTask`. Omitted fields keep their value.")
@@ -68,18 +65,14 @@ class UpdateTaskInput:
         "New details, up to 1000 characters. Null removes the description."
     )
     completed: bool | None = optional("True completes the task, false reopens it. Cannot be null.")
-    expected_version: int | None = optional(
-        "Current `version` of the task. If it differs, the update fails with `CONFLICT`. "
-        "Omit it to update any version."
-    )
+    expected_version: int | None = version_guard("task")
 
 
 @strawberry.input(description="Input of `toggleTask`.")
 class ToggleTaskInput:
     id: strawberry.ID = attribute("ID of the task to toggle.")
-    expected_version: int | None = optional(
-        "Current `version` of the task. If it differs, the toggle fails with `CONFLICT`, so a "
-        "retry does not toggle twice. Omit it to toggle any version."
+    expected_version: int | None = version_guard(
+        "task", more="With it, a retry does not toggle twice."
     )
 
 
@@ -96,7 +89,7 @@ class ImportTasksInput:
     json: str = attribute(
         'Contents of the file: a JSON list of tasks, or an object of the form `{"tasks": [...]}`.'
     )
-    dry_run: bool | None = optional(
+    dry_run: bool = optional(
         "If true, nothing is saved and the payload reports what an import would do. "
         "Defaults to false.",
         default=False,

@@ -9,20 +9,20 @@ from db.kit.paging import SortOrder, Window
 from db.tasks import (
     ImportReport,
     Imports,
-    TaskFilter,
     TaskRow,
     Tasks,
     TaskStatsRow,
     import_records,
     old_tasks,
 )
+from db.tasks import TaskFilter as RowFilter
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import Connection, Listing, OrderDirection, paged
 from graph.kit.scopes import TASKS
-from graph.tasks.changes import Change, ChangeKind, announce, announce_import, follow
+from graph.tasks.changes import Change, TaskChangeKind, announce, announce_import, follow
 from graph.tasks.inputs import (
     CreateTaskInput,
     CreateTaskPayload,
@@ -31,7 +31,7 @@ from graph.tasks.inputs import (
     DeleteTaskPayload,
     ImportTasksInput,
     ImportTasksPayload,
-    TaskFilterInput,
+    TaskFilter,
     TaskOrder,
     ToggleTaskInput,
     ToggleTaskPayload,
@@ -66,14 +66,14 @@ class Query:
         info: Info,
         window: Window,
         filter: Annotated[
-            TaskFilterInput | None, argument("Conditions to apply. Defaults to none.")
+            TaskFilter | None, argument("Conditions to apply. Defaults to none.")
         ] = None,
         order_by: Annotated[
             TaskOrder | None, argument("Sort order. Defaults to `createdAt`, newest first.")
         ] = None,
     ) -> Listing:
         context = info.context
-        filters = TaskFilter(**provided_fields(filter)) if filter else TaskFilter()
+        filters = RowFilter(**provided_fields(filter)) if filter else RowFilter()
         read = context.read if filters.search is None else context.search
         page = await read(Tasks, lambda tasks: tasks.page(window, filters, _order(order_by)))
         return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(filters)))
@@ -104,7 +104,7 @@ class Mutation:
             request=("createTask", values),
             answer=TaskRow,
         )
-        await announce(info.context, ChangeKind.CREATED, task.id)
+        await announce(info.context, TaskChangeKind.CREATED, task.id)
         return CreateTaskPayload(task=task)
 
     @mutation("Updates a task the viewer owns.", who=SignedIn)
@@ -114,7 +114,7 @@ class Mutation:
         changes = provided_fields(input)
         task_id = parse_id("task", changes.pop("id"))
         task = await info.context.write(Tasks, lambda tasks: tasks.change(task_id, **changes))
-        await announce(info.context, ChangeKind.UPDATED, task.id)
+        await announce(info.context, TaskChangeKind.UPDATED, task.id)
         return UpdateTaskPayload(task=task)
 
     @mutation(
@@ -130,7 +130,7 @@ class Mutation:
         task = await info.context.write(
             Tasks, lambda tasks: tasks.toggle(task_id, expected_version=version)
         )
-        await announce(info.context, ChangeKind.UPDATED, task.id)
+        await announce(info.context, TaskChangeKind.UPDATED, task.id)
         return ToggleTaskPayload(task=task)
 
     @mutation("Deletes a task the viewer owns.", who=SignedIn)
@@ -139,13 +139,13 @@ class Mutation:
     ) -> DeleteTaskPayload:
         task_id = parse_id("task", input.id)
         await info.context.write(Tasks, lambda tasks: tasks.remove(task_id))
-        await announce(info.context, ChangeKind.DELETED, task_id)
+        await announce(info.context, TaskChangeKind.DELETED, task_id)
         return DeleteTaskPayload(deleted_task_id=input.id)
 
     @mutation("Deletes all completed tasks of the viewer.", who=SignedIn)
     async def delete_completed_tasks(self, info: Info) -> DeleteCompletedTasksPayload:
         removed = await info.context.write(Tasks, Tasks.remove_completed)
-        await announce(info.context, ChangeKind.DELETED, *removed)
+        await announce(info.context, TaskChangeKind.DELETED, *removed)
         return DeleteCompletedTasksPayload(
             deleted_task_ids=[id_of("task", found) for found in removed]
         )
@@ -159,7 +159,7 @@ class Mutation:
     async def import_tasks(
         self, info: Info, input: Annotated[ImportTasksInput, argument("File to import.")]
     ) -> ImportReport:
-        dry_run = input.dry_run is True
+        dry_run = input.dry_run
 
         async def work(imports: Imports) -> ImportReport:
             async for report in import_records(

@@ -9,7 +9,7 @@ from graph.kit.fields import attribute, field
 from graph.kit.ids import Node, id_of, node
 from graph.kit.loaders import ById
 from graph.kit.scopes import TASKS
-from graph.tasks.changes import Change, ChangeKind
+from graph.tasks.changes import Change, TaskChangeKind
 
 
 class TaskById(ById[TaskRow]):
@@ -41,7 +41,7 @@ class TaskStats:
 
 @strawberry.type(description="A change to one of the viewer's tasks, sent by `taskChanged`.")
 class TaskChange:
-    kind: ChangeKind = attribute("Kind of change.")
+    kind: TaskChangeKind = attribute("Kind of change.")
     task: Task | None = attribute(
         "Current state of the task, which may be newer than this change. "
         "Null if the task was deleted, and if `kind` is `IMPORTED`."

@@ -46,7 +46,7 @@ class UserSession(Node):
 
 @strawberry.input(description="Input of `endSession`.")
 class EndSessionInput:
-    id: strawberry.ID = attribute("ID of the session to end.")
+    id: strawberry.ID = attribute("ID of the `UserSession` to end, from `mySessions`.")
 
 
 @strawberry.type(description="Payload of `endSession`.")

@@ -48,8 +48,8 @@ class Query:
 @strawberry.type
 class Mutation:
     @mutation(
-        "Creates an account and signs in. "
-        "Fails with `FORBIDDEN` if the operator has disabled sign-up. "
+        "Creates an account and signs in. Fails with `CONFLICT` if the e-mail address has an "
+        "account, and with `FORBIDDEN` if the operator has disabled sign-up. "
         "Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,
@@ -69,8 +69,9 @@ class Mutation:
         return SignUpPayload(session=session, user=signed_in.user)
 
     @mutation(
-        "Signs in with e-mail address and password, and opens a session. "
-        "Ignores an access token that is not valid.",
+        "Signs in with e-mail address and password, and opens a session. Fails with "
+        "`UNAUTHENTICATED` if they are wrong, and with `RATE_LIMITED` after too many wrong "
+        "passwords. Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,
     )
@@ -92,8 +93,9 @@ class Mutation:
 
     @mutation(
         "Exchanges a refresh token for new tokens. A repeated request within 30 seconds gets the "
-        "same new refresh token; later the old one is invalid. Without `refreshToken` it uses and "
-        "renews the refresh cookie of the browser. Ignores an access token that is not valid.",
+        "same new refresh token; later the old one fails with `UNAUTHENTICATED` and ends the "
+        "session. Without `refreshToken` it uses and renews the refresh cookie of the browser. "
+        "Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,
     )
@@ -123,7 +125,8 @@ class Mutation:
         return SignOutPayload(signed_out=True)
 
     @mutation(
-        "Changes the viewer's password, revokes all sessions and opens a new one.",
+        "Changes the viewer's password, revokes all sessions and opens a new one. Fails with "
+        "`BAD_USER_INPUT` if `currentPassword` is wrong.",
         who=SignedIn,
     )
     async def change_password(

@@ -1,24 +1,21 @@
 """The scripts of the pages on the workbench print what the pages say."""
 
 import asyncio
-import shutil
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
-from tests.docs.test_docs_runs import SAVE
-from tests.fixtures.pages import blocks_of
+from tests.fixtures.pages import CLIENTS, ROOT, blocks_of, has_npm_clients
 from tests.fixtures.served import served
-from tests.fixtures.targets import Target
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.fixtures.targets import SAVE, Target
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.skipif(not has_npm_clients(), reason="needs Node.js and `make clients`")
 @pytest.mark.parametrize(
     ("page", "title"),
     [
+        ("runs.md", "client.mjs"),
         ("scripts.md", "script.mjs"),
         ("sessions.md", "session.mjs"),
         ("plans.md", "plan.mjs"),
@@ -30,24 +27,26 @@ DOCS = Path(__file__).parents[2] / "docs"
 async def test_workbench_page_script_prints_its_output(
     page: str, title: str, target: Target, tmp_path: Path
 ) -> None:
-    blocks = blocks_of((DOCS / page).read_text(encoding="utf-8"))
-    texts = {block.title: block.text for block in blocks}
-    script, output = texts[title], texts["Output"]
     (tmp_path / "data").mkdir()
+    (tmp_path / "node_modules").symlink_to(CLIENTS / "node_modules")
     async with served(tmp_path / "data") as server:
-        connection = target.connection(savePassword=True)
-        saved = await server.ask(SAVE, input=connection)
+        saved = await server.ask(SAVE, input=target.connection(savePassword=True))
         ours = {
             "http://127.0.0.1:8000/graphql": server.address,
-            "conn_0123456789abcdef0123456789abcdef": saved["saveConnection"]["connection"]["id"],
             "Bearer paste the access token here": server.http.headers["Authorization"],
+            "conn_0123456789abcdef0123456789abcdef": saved["saveConnection"]["connection"]["id"],
         }
-        for theirs, own in ours.items():
-            assert theirs in script
-            script = script.replace(theirs, own)
+        texts: dict[str, str] = {}
+        for name in ("index.md", page):
+            text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+            texts |= {block.title: block.text for block in blocks_of(text)}
+        for module in ("howdah.mjs", title):
+            for theirs, own in ours.items():
+                texts[module] = texts[module].replace(theirs, own)
+            (tmp_path / module).write_text(texts[module], encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
-            *("node", "--input-type=module", "-e", script), stdout=PIPE, stderr=PIPE
+            *("node", title), cwd=tmp_path, stdout=PIPE, stderr=PIPE
         )
         said, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    assert said.decode() == output
+    assert said.decode() == texts["Output"]

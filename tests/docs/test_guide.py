@@ -31,6 +31,7 @@ GUIDE = (
     "pagination.md",
     "subscriptions.md",
     "uploads.md",
+    "storage.md",
     "tasks.md",
     "deployment.md",
     "README.md",
@@ -45,14 +46,12 @@ OWN_TESTS = {
     ("editor.md", "tsx"): "test_docs_editor.py",
     ("new-domain.md", "python"): "test_new_domain.py",
     ("plans.md", "js"): "test_docs_workbench.py",
-    ("runs.md", "js"): "test_docs_runs.py",
+    ("runs.md", "js"): "test_docs_workbench.py",
     ("saved-queries.md", "js"): "test_docs_workbench.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
     ("completion.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
     ("editing.md", "js"): "test_docs_workbench.py",
-    ("storage.md", "bash"): "test_docs_storage.py",
-    ("storage.md", "js"): "test_docs_storage.py",
     ("tasks.md", "js"): "test_docs_tasks.py",
 }
 """Pages whose blocks of a language have a test of their own."""

@@ -3,7 +3,7 @@ import logging
 import pytest
 from graphql import GraphQLError, GraphQLSyntaxError, Source
 
-from db.errors import BadInput, HowdahError, Overloaded
+from db.errors import BadInput, HowdahError, Overloaded, Unavailable
 from graph.errors import ErrorCode, present, present_all
 from graph.schema import schema
 
@@ -31,6 +31,12 @@ def test_cause_is_found_in_nested_errors() -> None:
     assert shown["extensions"]["retryAfter"] == 1.5
 
 
+def test_error_of_a_users_database_has_what_postgresql_reported() -> None:
+    cause = Unavailable("It refused.", hint="Grant it.", postgres={"sqlstate": "42501"})
+    shown = present(GraphQLError("It refused.", path=["a"], original_error=cause), request_id="r1")
+    assert shown["extensions"]["postgres"] == {"sqlstate": "42501"}
+
+
 def test_graphql_error_about_request_is_bad_user_input() -> None:
     syntax = present(GraphQLSyntaxError(Source("{"), 1, "Expected Name."), request_id="r1")
     assert syntax["extensions"]["code"] == "BAD_USER_INPUT"
@@ -38,6 +44,16 @@ def test_graphql_error_about_request_is_bad_user_input() -> None:
     assert syntax["locations"] == [{"line": 1, "column": 2}]
     refused = GraphQLError("Variable '$id' is no id.", original_error=ValueError("no id"))
     assert present(refused, request_id="r1")["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_invalid_input_object_is_not_quoted_because_it_may_hold_a_password() -> None:
+    document = "mutation($i: SignInInput!) { signIn(input: $i) { user { id } } }"
+    for variables in ({"password": "hunter2!"}, {"email": "a", "password": "hunter2!", "b": [1]}):
+        result = await schema.execute(document, variable_values={"i": variables})
+        assert result.errors
+        [shown] = present_all(result.errors, request_id="r1")
+        assert "hunter2!" not in shown["message"]
+        assert "SignInInput" in shown["message"]
 
 
 def test_unexpected_error_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,11 +13,13 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
+    Undefined,
     build_schema,
     get_named_type,
     parse,
     validate,
 )
+from graphql.utilities.coerce_input_value import coerce_default_value
 
 from graph.auth import Anyone, SignedIn
 from graph.kit import fields as kit
@@ -61,6 +63,32 @@ def test_schema_describes_everything() -> None:
         f"{missing}: declare each with `attribute`, `optional`, `argument` or `field` of "
         "graph/kit/fields.py, which take the description"
     )
+
+
+def unexplained_nulls(core: GraphQLSchema) -> list[str]:
+    """Nullable fields whose description does not say when they are null."""
+    roots = {core.query_type, core.mutation_type}  # null if they fail (decision 27)
+    return [
+        f"{kind.name}.{name}"
+        for kind in core.type_map.values()
+        if isinstance(kind, GraphQLObjectType) and kind not in roots
+        if not kind.name.startswith("__")
+        for name, field in kind.fields.items()
+        if not isinstance(field.type, GraphQLNonNull)
+        if "null" not in (field.description or "").lower()
+    ]
+
+
+def test_nullable_field_says_when_it_is_null() -> None:
+    found = unexplained_nulls(core)
+    assert not found, f"{found}: add `Null if ...` to each description"
+    planted = build_schema(
+        """
+        type Note { "Text." text: String "Author. Null if deleted." author: String "Size." n: Int! }
+        type Query { "Reads one." note: Note }
+        """
+    )
+    assert unexplained_nulls(planted) == ["Note.text"]
 
 
 IDS_OF_NO_NODE = {"PlanNode"}
@@ -132,6 +160,33 @@ def test_change_of_versioned_object_takes_expected_version() -> None:
 
 def test_exceptions_of_conventions_are_in_use() -> None:
     assert LAST_WINS.keys() <= set(changes_without_version(core))
+    assert set(nullable_defaults(core)) >= NULL_IS_THE_DEFAULT
+
+
+NULL_IS_THE_DEFAULT = {"CreateFileInput.contentType"}
+"""Browsers do not know the type of each file: a page passes on what it has."""
+
+
+def nullable_defaults(core: GraphQLSchema) -> list[str]:
+    """Input fields with a default that also accept null, whose meaning a client cannot know."""
+    return [
+        f"{kind.name}.{name}"
+        for kind in core.type_map.values()
+        if isinstance(kind, GraphQLInputObjectType)
+        for name, field in kind.fields.items()
+        if coerce_default_value(field) is not Undefined and coerce_default_value(field) is not None
+        if not isinstance(field.type, GraphQLNonNull)
+    ]
+
+
+def test_input_field_with_a_default_is_not_nullable() -> None:
+    found = set(nullable_defaults(core)) - NULL_IS_THE_DEFAULT
+    assert not found, f"{found}: annotate it without `| None`; omitting it gives the default"
+    planted = build_schema(
+        "input RunInput { dryRun: Boolean = false wait: Int! = 0 name: String = null limit: Int } "
+        "type Query { a(input: RunInput): Int }"
+    )
+    assert nullable_defaults(planted) == ["RunInput.dryRun"]
 
 
 def test_id_and_change_against_the_conventions_are_caught() -> None:

@@ -16,7 +16,7 @@ from db.runs import RunState
 from db.services import Services
 from db.workbench.execution.runner import CANCEL_TOPIC
 from graph.kit.ids import parse_id
-from graph.tasks.changes import ChangeKind, _Announcement
+from graph.tasks.changes import TaskChangeKind, _Announcement
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
 from tests.fixtures.brokers import running
 from tests.fixtures.clients import Client
@@ -55,7 +55,7 @@ async def test_forged_change_of_tasks_shows_the_own_rows_as_they_are(
     assert ada.user is not None
     hers, his = await make_task(ada, title="hers"), await make_task(bob, title="his")
 
-    async def forge(kind: ChangeKind, *ids: str, imported: int = 0) -> None:
+    async def forge(kind: TaskChangeKind, *ids: str, imported: int = 0) -> None:
         raw = [parse_id("task", task_id) for task_id in ids]
         payload = msgspec.json.encode(_Announcement(kind, raw, imported)).decode()
         await publish(payload)
@@ -67,12 +67,12 @@ async def test_forged_change_of_tasks_shows_the_own_rows_as_they_are(
     async with patience(), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
-        await forge(ChangeKind.DELETED, hers)
+        await forge(TaskChangeKind.DELETED, hers)
         first = (await coming).data["taskChanged"]
         assert (first["kind"], first["task"]) == ("UPDATED", {"title": "hers"})
-        await forge(ChangeKind.UPDATED, his)
+        await forge(TaskChangeKind.UPDATED, his)
         assert (await anext(changes)).data["taskChanged"]["task"] is None
-        await forge(ChangeKind.IMPORTED, imported=10**9)
+        await forge(TaskChangeKind.IMPORTED, imported=10**9)
         assert (await anext(changes)).data["taskChanged"]["count"] == 1  # she has one task
         for payload in ("no JSON", "[]", '["DROPPED",[]]', '["UPDATED",["x"]]'):
             await publish(payload)

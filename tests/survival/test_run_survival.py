@@ -3,10 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.patience import patience
 from tests.fixtures.served import Served, served
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.targets import CANARY, SAVE, Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) {
   executeQuery(input: $input) { run { id state } } }"""

@@ -7,10 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
-from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.served import Served, new_keys, served
 from tests.fixtures.session_desk import SessionDesk, open_session
-from tests.fixtures.targets import Target
+from tests.fixtures.targets import SAVE, Target
 from tests.fixtures.workbench import until
 
 KEYS = new_keys()

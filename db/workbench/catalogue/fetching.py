@@ -111,6 +111,12 @@ def _translate_errors(timeout_s: float) -> Iterator[None]:
             "The database refused to return its catalogue: "
             f"{error.diag.message_primary or type(error).__name__}.",
             hint="Grant the role of the connection the right to read the schema `pg_catalog`.",
+            postgres={
+                "sqlstate": error.sqlstate,
+                "severity": error.diag.severity_nonlocalized or error.diag.severity,
+                "detail": error.diag.message_detail,
+                "hint": error.diag.message_hint,
+            },
         ) from None
 
 

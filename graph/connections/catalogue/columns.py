@@ -52,9 +52,11 @@ class TableColumn(Node):
         "When a generated column is computed, from the expression in `default`. Null for other "
         "columns."
     )
-    collation: str | None = attribute("Collation, if it is not that of the type.")
+    collation: str | None = attribute("Collation. Null if it is that of the type.")
     is_primary_key: bool = attribute("True if the column is part of the primary key.")
     references: str | None = attribute(
-        "Table that a foreign key on the column references. Null if the column has no foreign key."
+        "Table that a foreign key on the column references, as SQL names it: quoted where "
+        "necessary, and with its schema unless the role's search path has it. `foreignKeys` of the "
+        "table has all of them. Null if the column has no foreign key."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON COLUMN`. Null if there is none.")

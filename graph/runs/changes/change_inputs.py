@@ -3,7 +3,7 @@
 import strawberry
 
 from db.workbench.changes.change_request import RowChangeKind
-from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr
+from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr, retry_key
 from graph.kit.scalars import Json
 
 graphql_enum(
@@ -59,18 +59,15 @@ class ChangeRowsInput:
         "ID of the `DatabaseSession` to make the changes in, after the statements that were sent "
         "to it before. In a transaction, they are committed with it."
     )
-    dry_run: bool | None = optional(
+    dry_run: bool = optional(
         "If true, the changes are made and rolled back, so that conflicts and errors are found. "
         "Sequences keep the values that were taken from them. Defaults to false.",
         default=False,
     )
     timeout_ms: int | None = optional("Timeout of the run in milliseconds, as in `executeQuery`.")
-    wait_ms: int | None = optional(
+    wait_ms: int = optional(
         "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
         "Defaults to 30,000.",
         default=30_000,
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "makes no changes, and returns what the first call did. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("what the first call did, and makes no changes")

@@ -12,7 +12,7 @@ from graph.kit.fields import argument, mutation, provided_fields
 from graph.kit.scopes import WORKBENCH
 from graph.runs.changes.change_inputs import ChangeRowsInput
 from graph.runs.changes.change_types import ChangeRowsPayload, ChangeRowsResult
-from graph.runs.submission import MAX_WAIT_MS, parse_destination, take_wait_ms, wait_for_end
+from graph.runs.submission import parse_destination, take_wait_ms, wait_for_end
 
 SCOPES = WORKBENCH
 
@@ -31,10 +31,9 @@ class Mutation:
         self, info: Info, input: Annotated[ChangeRowsInput, argument("Changes to make.")]
     ) -> ChangeRowsResult:
         context, fields = info.context, provided_fields(input)
-        wait_ms = take_wait_ms(fields, default=MAX_WAIT_MS)
+        wait_ms = take_wait_ms(fields)
         key = fields.pop("idempotency_key", None)
         parse_destination(fields)
-        fields["dry_run"] = bool(fields.get("dry_run"))
         fields["changes"] = [RawChange(**provided_fields(change)) for change in input.changes]
         if context.signed_in.must_read_only:
             raise changes_forbidden("This access token may only read.")

@@ -45,7 +45,7 @@ class ExplainQueryInput:
     parameters: list[Json | None] | None = optional(
         "Values of `$1`, `$2`, ..., as in `executeQuery`. The plan is made for these values."
     )
-    analyze: bool | None = optional(
+    analyze: bool = optional(
         "If true, the statement is executed and the plan has times, rows and buffers. Its changes "
         "are rolled back. Defaults to false.",
         default=False,
@@ -87,7 +87,6 @@ class Mutation:
         context, fields = info.context, provided_fields(input)
         parse_destination(fields)
         await apply_token_limits(context, fields)
-        fields["analyze"] = fields.pop("analyze", None) is True
         context.remember_network()
         context.release_slot()
         found = await explain(context.services, context.owner, ExplainRequest(**fields))

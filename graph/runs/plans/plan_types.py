@@ -59,12 +59,16 @@ class PlanNode:
         "it occurs more than once. Null if the node reads none."
     )
     startup_cost: float | None = attribute(
-        "Estimated cost until the first row, in the planner's unit."
+        "Estimated cost until the first row, in the planner's unit. Null if the server does not "
+        "tell."
     )
     total_cost: float | None = attribute(
-        "Estimated cost until the last row, with the nodes below, in the planner's unit."
+        "Estimated cost until the last row, with the nodes below, in the planner's unit. Null if "
+        "the server does not tell."
     )
-    plan_rows: float | None = attribute("Estimated number of rows per loop.")
+    plan_rows: float | None = attribute(
+        "Estimated number of rows per loop. Null if the server does not tell."
+    )
     actual_rows: float | None = attribute(
         "Number of rows per loop, on average. Null without `analyze`."
     )
@@ -100,7 +104,7 @@ class PlanNode:
 )
 class QueryPlan:
     planning_ms: float | None = attribute(
-        "Time in milliseconds that PostgreSQL took to plan the statement."
+        "Time in milliseconds that PostgreSQL took to plan the statement. Null without `nodes`."
     )
     execution_ms: float | None = attribute(
         "Time in milliseconds that PostgreSQL took to execute it, with its triggers. Null without "

@@ -4,7 +4,7 @@ import strawberry
 
 from db.database_sessions import DatabaseSessionRow, IsolationLevel
 from db.runs import RunRow
-from graph.kit.fields import attribute, optional
+from graph.kit.fields import attribute, optional, retry_key
 from graph.runs.types import DatabaseSession, QueryRun
 
 
@@ -14,12 +14,12 @@ class OpenSessionInput:
     name: str | None = optional(
         "Name of the session, 1 to 200 characters. Defaults to the name of the connection."
     )
-    autocommit: bool | None = optional(
+    autocommit: bool = optional(
         "If false, a transaction begins before the first statement, and before the first one after "
         "each transaction. Defaults to true: a transaction begins with `BEGIN` only.",
         default=True,
     )
-    read_only: bool | None = optional(
+    read_only: bool = optional(
         "If true, every transaction of the session is read-only and is rolled back at its end. "
         "Defaults to false, and is always true if the connection is read-only.",
         default=False,
@@ -35,25 +35,22 @@ class OpenSessionInput:
         "Duration of a transaction after which the session is closed, in milliseconds, from 1,000. "
         "Omit it to use the default; the operator sets both the default and the maximum."
     )
-    idempotency_key: str | None = optional(
-        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the session opened by the first. Up to 200 characters."
-    )
+    idempotency_key: str | None = retry_key("the session that the first opened")
 
 
 @strawberry.input(description="Session whose transaction to commit.")
 class CommitTransactionInput:
-    session_id: strawberry.ID = attribute("ID of the session.")
+    session_id: strawberry.ID = attribute("ID of the `DatabaseSession`.")
 
 
 @strawberry.input(description="Session whose transaction to roll back.")
 class RollbackTransactionInput:
-    session_id: strawberry.ID = attribute("ID of the session.")
+    session_id: strawberry.ID = attribute("ID of the `DatabaseSession`.")
 
 
 @strawberry.input(description="Session to close.")
 class CloseSessionInput:
-    session_id: strawberry.ID = attribute("ID of the session.")
+    session_id: strawberry.ID = attribute("ID of the `DatabaseSession`.")
 
 
 @strawberry.type(description="Payload of `openSession`.")

@@ -33,7 +33,7 @@ from graph.runs.sessions.session_inputs import (
 from graph.runs.submission import require_usable
 from graph.runs.types import DatabaseSession
 
-SessionId = Annotated[strawberry.ID, argument("ID of the session.")]
+SessionId = Annotated[strawberry.ID, argument("ID of the `DatabaseSession`.")]
 
 SCOPES = WORKBENCH
 
@@ -77,8 +77,9 @@ class Mutation:
     @mutation(
         "Opens a session: a connection to the database that is held until it is closed, so that "
         "transactions, settings, temporary tables and locks last from one statement to the next. "
-        "Responds within 10 seconds. Fails with `RATE_LIMITED` if the viewer has too many open "
-        "sessions.",
+        "Responds within 10 seconds. Fails with `BAD_USER_INPUT` and the `field` `password` if the "
+        "connection needs one from `connect` first, and with `RATE_LIMITED` if the viewer has too "
+        "many open sessions.",
         who=SignedIn,
         scopes=TO_RUN,
     )
@@ -98,7 +99,8 @@ class Mutation:
 
     @mutation(
         "Commits the open transaction of a session, after the statements that were sent before. "
-        "Without a transaction, PostgreSQL answers with a warning.",
+        "Without a transaction, PostgreSQL answers with a warning. Fails with `CONFLICT` if the "
+        "session is closed.",
         who=SignedIn,
         scopes=TO_RUN,
     )
@@ -112,7 +114,8 @@ class Mutation:
 
     @mutation(
         "Rolls back the open transaction of a session, after the statements that were sent before. "
-        "Without a transaction, PostgreSQL answers with a warning.",
+        "Without a transaction, PostgreSQL answers with a warning. Fails with `CONFLICT` if the "
+        "session is closed.",
         who=SignedIn,
         scopes=TO_RUN,
     )
@@ -146,7 +149,8 @@ class Mutation:
 class Subscription:
     @subscription(
         "Sends the database session now and after each change, but not when only its `locks` "
-        "change. Completes when it is closed.",
+        "change. Completes when it is closed. Fails with `NOT_FOUND` if the viewer has no such "
+        "session.",
         who=SignedIn,
         type=DatabaseSession,
     )

@@ -107,6 +107,15 @@ async def test_sign_in_error_is_equal_for_wrong_password_and_unknown_user(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("password", ["x", "x" * 2000])
+async def test_sign_in_with_impossible_password_is_refused_as_with_a_wrong_one(
+    identity: Identity, password: str
+) -> None:
+    await sign_up(identity)
+    with pytest.raises(Unauthenticated, match=r"address or the password is wrong"):
+        await sign_in(identity, "ada@example.com", password)
+
+
 async def test_sign_in_is_limited_per_account(
     identity: Identity,
 ) -> None:

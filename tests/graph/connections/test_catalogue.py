@@ -103,6 +103,26 @@ async def test_schemas_page_backward_with_last(ada: Client, saved: str) -> None:
     assert schemas["pageInfo"]["hasPreviousPage"]
 
 
+async def test_refused_catalogue_is_an_error_with_what_postgresql_reported(
+    ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = CatalogueReader._fetch
+
+    async def refuse(reader: CatalogueReader, row_id: UUID, _: str, *more: Any) -> Any:
+        return await fetch(reader, row_id, "SELECT 1 / 0", [], *more[1:])
+
+    monkeypatch.setattr(CatalogueReader, "_fetch", refuse)
+    answer = await ada.send(LOOK, id=saved, first=50, after=None)
+    [error] = answer.errors
+    assert error["extensions"]["code"] == "UNAVAILABLE"
+    assert error["extensions"]["postgres"] == {
+        "sqlstate": "22012",
+        "severity": "ERROR",
+        "detail": None,
+        "hint": None,
+    }
+
+
 async def test_catalogue_runs_one_statement_per_level(
     ada: Client, saved: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def test_date_time_is_utc_and_round_trips(moment: datetime, text: str) -> None:
 @pytest.mark.parametrize("value", ["2026-11-21T10:00:00", "soon", 1_700_000_000, None])
 def test_date_time_refuses_invalid_values(value: object) -> None:
     assert time.parse_value is not None
-    with pytest.raises(ValueError, match=r"zone|string|Invalid"):
+    with pytest.raises(ValueError, match=r"zone|such as"):
         time.parse_value(value)
 
 

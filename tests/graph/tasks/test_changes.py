@@ -20,7 +20,7 @@ from graph.auth import authenticate
 from graph.context import Context
 from graph.schema import schema
 from graph.tasks import changes as task_changes
-from graph.tasks.changes import Change, ChangeKind, follow
+from graph.tasks.changes import Change, TaskChangeKind, follow
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
 from tests.fixtures.patience import patience
@@ -167,8 +167,8 @@ async def test_task_changed_merges_changes_for_slow_subscriber(
             if change.task and change.task.version == 4:
                 break
         created, updated = await anext(slow), await anext(slow)
-        assert (created.kind, created.task_id) == (ChangeKind.CREATED, updated.task_id)
-        assert (updated.kind, updated.task and updated.task.version) == (ChangeKind.UPDATED, 4)
+        assert (created.kind, created.task_id) == (TaskChangeKind.CREATED, updated.task_id)
+        assert (updated.kind, updated.task and updated.task.version) == (TaskChangeKind.UPDATED, 4)
         for stream in (slow, eager):
             await stream.aclose()  # type: ignore[attr-defined]  # a generator
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from db.services import Services
-from graph.tasks.changes import Change, ChangeKind, _merge
+from graph.tasks.changes import Change, TaskChangeKind, _merge
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
 from tests.fixtures.patience import patience
@@ -94,6 +94,6 @@ async def test_task_changed_reports_import_as_one_change(ada: Client, services: 
 
 
 def test_unread_imports_are_counted_together() -> None:
-    key = (ChangeKind.IMPORTED, None)
+    key = (TaskChangeKind.IMPORTED, None)
     merged = _merge({key: Change(*key, None, 400)}, {key: Change(*key, None, 3)})
     assert merged == {key: Change(*key, None, 403)}

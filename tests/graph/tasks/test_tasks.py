@@ -11,7 +11,7 @@ from tests.fixtures.patience import patience
 
 PAGE = """
 query Page($first: Int, $after: String, $last: Int, $before: String,
-           $filter: TaskFilterInput, $orderBy: TaskOrder) {
+           $filter: TaskFilter, $orderBy: TaskOrder) {
   tasks(first: $first, after: $after, last: $last, before: $before,
         filter: $filter, orderBy: $orderBy) {
     edges { cursor node { id title } }

@@ -12,11 +12,10 @@ from uuid import UUID
 import asyncpg
 
 from graph.kit.ids import parse_id
-from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.ports import free_port
 from tests.fixtures.served import new_keys
-from tests.fixtures.targets import Target
+from tests.fixtures.targets import SAVE, Target
 from tests.survival.soak.actor import HOT_ROWS, Actor, Holders, until
 from tests.survival.soak.client import Client, Figures
 from tests.survival.soak.gauges import Gauges, Sample

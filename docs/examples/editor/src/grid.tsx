@@ -23,13 +23,13 @@ const Cell = graphql(`query Cell($id: ID!, $row: Int!, $column: Int!) {
 const PAGE = 50;
 
 type Place = { position: number; column: number };
+type View = { offset: number; order: RowOrder | null; filters: Record<string, string> };
 
 export function Grid({ run, target }: { run: RunFragment; target: Target }) {
   const columns = run.columns ?? [];
   const hasEnded = run.state !== 'QUEUED' && run.state !== 'RUNNING'; // only then it can be sorted and filtered
-  const [offset, setOffset] = useState(0);
-  const [order, setOrder] = useState<RowOrder | null>(null);
-  const [filters, setFilters] = useState<Record<string, string>>({});
+  const [{ offset, order, filters }, setView] = useState<View>({ offset: 0, order: null, filters: {} });
+  const show = (change: Partial<View>) => setView({ offset: 0, order, filters, ...change });
   const [edited, setEdited] = useState<Record<number, Row>>({});
   const [opened, setOpened] = useState<Place | null>(null);
   const filter = Object.entries(filters)
@@ -43,12 +43,7 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
 
   const sort = (column: string) => {
     const direction = order?.column === column && order.direction === 'ASC' ? 'DESC' : 'ASC';
-    setOrder({ column, direction });
-    setOffset(0);
-  };
-  const find = (column: string, value: string) => {
-    setFilters({ ...filters, [column]: value });
-    setOffset(0);
+    show({ order: { column, direction } });
   };
   const close = (position: number, saved: Row | null) => {
     if (saved) setEdited({ ...edited, [position]: saved });
@@ -58,8 +53,8 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
   return (
     <>
       <p className="row">
-        <button disabled={offset === 0} onClick={() => setOffset(Math.max(0, offset - PAGE))}>Previous</button>
-        <button disabled={offset + PAGE >= total} onClick={() => setOffset(offset + PAGE)}>Next</button>
+        <button disabled={offset === 0} onClick={() => show({ offset: Math.max(0, offset - PAGE) })}>Previous</button>
+        <button disabled={offset + PAGE >= total} onClick={() => show({ offset: offset + PAGE })}>Next</button>
         <span>{total ? `Rows ${offset + 1} to ${Math.min(offset + PAGE, total)} of ${total}` : 'No rows'}</span>
         <small>Double-click a value to {run.editable ? 'edit' : 'see all of'} it.</small>
       </p>
@@ -77,7 +72,7 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
                   aria-label={`Filter ${uniqueName}`}
                   placeholder="Filter"
                   disabled={!hasEnded}
-                  onChange={(event) => find(uniqueName, event.target.value)}
+                  onChange={(event) => show({ filters: { ...filters, [uniqueName]: event.target.value } })}
                 />
               </th>
             ))}
@@ -86,17 +81,15 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
         <tbody>
           {page?.rows.map((cells, index) => {
             const position = page.positions[index]!;
-            const values = columns.map(({ columnName }, column) => {
-              const saved = edited[position];
-              return saved && columnName && columnName in saved ? saved[columnName] : cells[column];
-            });
+            const saved = edited[position] ?? {};
+            const values = columns.map(({ columnName: name }, at) => (name && name in saved ? saved[name] : cells[at]));
+            const row = Object.fromEntries(columns.map(({ columnName }, at) => [columnName, values[at]]));
             return (
               <tr key={position}>
                 {values.map((value, column) => {
                   const isCut = page.cutCells.some((cut) => cut.row === position && cut.column === column);
                   const isOpen = opened?.position === position && opened.column === column;
                   const { columnName } = columns[column]!;
-                  const row = Object.fromEntries(columns.map((each, at) => [each.columnName, values[at]]));
                   return (
                     <td
                       key={column}

@@ -4,12 +4,12 @@ import { useDeferredValue, useState } from 'react';
 import { useClient, useMutation, useQuery, useSubscription } from 'urql';
 import { useReconnected } from './client';
 import { graphql } from './gql';
-import type { TaskFilterInput, TaskItemFragment } from './gql/graphql';
+import type { TaskFilter, TaskItemFragment } from './gql/graphql';
 import { FRESH, fields, More, Problem } from './parts';
 import { codeOf } from './session';
 
 graphql(`fragment TaskItem on Task { id title description completed version }`);
-const TaskPage = graphql(`query TaskPage($after: String, $filter: TaskFilterInput) {
+const TaskPage = graphql(`query TaskPage($after: String, $filter: TaskFilter) {
   tasks(first: 50, after: $after, filter: $filter) {
     nodes { ...TaskItem }
     pageInfo { hasNextPage endCursor }
@@ -50,7 +50,7 @@ function Task({ task }: { task: TaskItemFragment }) {
 }
 
 /** One page, and the next ones below it. A page starts where the page before it ends now, so none is missed. */
-function Page({ filter, after }: { filter: TaskFilterInput | null; after: string | null }) {
+function Page({ filter, after }: { filter: TaskFilter | null; after: string | null }) {
   const [{ data, error }, refetch] = useQuery({ query: TaskPage, variables: { filter, after } });
   const [isLast, setIsLast] = useState(true);
   useReconnected(() => refetch(FRESH));
