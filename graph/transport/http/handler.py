@@ -321,6 +321,7 @@ class _Exchange:
 
         if status == 401:
             headers = (*headers, _CHALLENGE)
+
     async def _send_text(
         self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
     ) -> None:
