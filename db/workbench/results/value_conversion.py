@@ -112,7 +112,11 @@ def _load_with(result: PGresult, start: int, end: int, loaders: _Loaders) -> lis
 
 
 def to_chunk(rows: Sequence[tuple[Any, ...]]) -> Chunk:
-    return Chunk(_encode_lines(rows), len(rows))
+    """Raises UnexpectedRows for an integer that is larger than PostgreSQL's."""
+    try:
+        return Chunk(_encode_lines(rows), len(rows))
+    except OverflowError as error:
+        raise UnexpectedRows from error
 
 
 def truncate_cells(rows: Sequence[tuple[Any, ...]], max_chars: int) -> list[tuple[Any, ...]]:
