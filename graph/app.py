@@ -119,7 +119,9 @@ def build_app(
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     make_operations = traces.operations if traces else Operations
     shutdown = Shutdown()
-    origins = Origins(settings.allowed_origins, loopback=settings.development)
+    origins = Origins(
+        settings.allowed_origins, loopback=settings.development, public_url=settings.public_url
+    )
     listed = read_listed_documents(settings)
     documents = Documents(listed, only_listed=settings.trusts_listed_documents_only)
 

@@ -15,6 +15,7 @@ from db.errors import BadInput
 from db.kit.partial_rows import Columns
 
 R = TypeVar("R", bound=NamedTuple)
+_INT4 = range(-(2**31), 2**31)
 
 
 class SortOrder(NamedTuple):
@@ -73,11 +74,11 @@ class CursorPosition(NamedTuple):
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     column: str
-    key: str
+    key: str | int
     id: UUID
 
 
-def encode_cursor(order: SortOrder, key: str, row_id: UUID) -> str:
+def encode_cursor(order: SortOrder, key: str | int, row_id: UUID) -> str:
     packed = msgspec.json.encode(_Cursor(order.column, key, row_id))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
@@ -86,7 +87,7 @@ def decode_cursor(cursor: str, order: SortOrder, *, kind: type, field: str) -> C
     try:
         packed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(packed, type=_Cursor)
-        key = _parse_timestamp(opened.key) if kind is datetime else opened.key
+        key = _parse_key(opened.key, kind)
     except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError):
         raise BadInput(
             f"`{field}` is not a cursor of this server.",
@@ -100,6 +101,17 @@ def decode_cursor(cursor: str, order: SortOrder, *, kind: type, field: str) -> C
             field=field,
         )
     return CursorPosition(key, opened.id)
+
+
+def _parse_key(key: str | int, kind: type) -> str | int | datetime:
+    """Raises ValueError for a key that PostgreSQL does not take: anyone can make a cursor."""
+    if isinstance(key, int):
+        if kind is not int or key not in _INT4:
+            raise ValueError("an integer is expected, of four bytes")
+        return key
+    if kind is int or "\0" in key:
+        raise ValueError("a text is expected that can be stored")
+    return _parse_timestamp(key) if kind is datetime else key
 
 
 def _parse_timestamp(text: str) -> datetime:

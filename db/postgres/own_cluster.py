@@ -8,8 +8,9 @@ from sqlalchemy import text
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
 
-SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
-STARTED = "SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text"
+# Both are sent to users' databases too, so that no name is looked up in their search paths.
+SYSTEM = "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()"
+STARTED = "SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text"
 _SYSTEM, _STARTED = compile_statement(text(SYSTEM)), compile_statement(text(STARTED))
 
 

@@ -44,7 +44,7 @@ from db.runs.rows import (
 from db.runs.tables import QueryRun
 
 NEWEST = SortOrder("created_at", descending=True)
-TEXTS = ("statement", "parameters", "notices")
+TEXTS = ("statement", "parameters", "notices", "columns", "error")
 """The columns whose sizes count as the texts of a run; `expire_over_quota` names them too."""
 
 search_rule = Required("search", max_length=200)
@@ -166,7 +166,7 @@ class Runs(Repository[RunRow, S]):
     def _usage(cls) -> ClauseElement:
         """The size of a text is in its row, so none is read."""
         run = cls.table().c
-        texts = sum(func.octet_length(run[name]) for name in TEXTS)
+        texts = sum(func.coalesce(func.octet_length(run[name]), 0) for name in TEXTS)
         sums = (func.coalesce(func.sum(size), 0) for size in (texts, run.result_bytes))
         return cls.owned(func.count(), *sums)
 

@@ -68,7 +68,9 @@ class Links:
         """
         expires, held = query.get("expires", ""), query.get("for", "")
         expected = self._signature(method, path, expires, held)
-        if not hmac.compare_digest(expected.encode(), query.get("signature", "").encode()):
+        is_signed = hmac.compare_digest(expected.encode(), query.get("signature", "").encode())
+        # The parts of the signed text are told apart by their characters: no other cut is a link.
+        if not is_signed or not (expires.isascii() and expires.isdecimal()):
             raise Forbidden(
                 "The signature of this link is not valid.",
                 hint="Use the complete URL unchanged, as returned by this server.",

@@ -47,7 +47,11 @@ def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[No
 
 
 class ConsoleFormatter(logging.Formatter):
-    """One line of text: time, level, message and request id."""
+    """Time, level, message and request id.
+
+    A message may repeat the text of a hostile server: it begins no line of the log, and its control
+    characters do not reach the terminal.
+    """
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
@@ -58,12 +62,19 @@ class ConsoleFormatter(logging.Formatter):
         level = f"{record.levelname.lower():8}"
         if self._colours and record.levelname in _COLOURS:
             level = f"{_COLOURS[record.levelname]}{level}\033[0m"
-        line = f"{at:%H:%M:%S} {level} {redacted(record.getMessage())}"
+        line = f"{at:%H:%M:%S} {level} {_on_terminal(redacted(record.getMessage()))}"
         if request_id := _request_id(record):
             line += f"  (request {request_id})"
         if record.exc_info:
-            line += "\n" + redacted(self.formatException(record.exc_info))
+            line += "\n  " + _on_terminal(redacted(self.formatException(record.exc_info)))
         return line
+
+
+def _on_terminal(text: str) -> str:
+    """Indents all lines but the first, and escapes what is not printable."""
+    return "\n  ".join(
+        "".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in text.split("\n")
+    )
 
 
 class JsonFormatter(logging.Formatter):

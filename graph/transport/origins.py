@@ -2,9 +2,14 @@
 
 Allowed are the server's own origin, those that the operator lists, and in development every origin
 on this machine.
+
+A page of any site can let its own name lead to this machine (DNS rebinding): its origin is then the
+host of the request. A development server, where everyone may sign up and connect to the databases
+of its networks, is its own origin only under names that no stranger can register.
 """
 
 import re
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -17,6 +22,10 @@ from graph.transport.request_ids import current_request_id, new_request_id
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?")
+_NOT_REGISTERED = re.compile(  # addresses, names without a dot, and those of RFC 6761 and 6762
+    r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]|[a-z0-9_-]+"
+    r"|[a-z0-9._-]+\.(localhost|local|test|internal))(:\d{1,5})?"
+)
 _EXPOSED_HEADERS = (
     "X-Request-Id",
     "Retry-After",
@@ -37,11 +46,14 @@ _EXPOSED_HEADERS = (
 
 
 class Origins:
-    def __init__(self, listed: str, *, loopback: bool = False) -> None:
-        """With `loopback`, every page of this machine is allowed."""
+    def __init__(
+        self, listed: str, *, loopback: bool = False, public_url: str | None = None
+    ) -> None:
+        """With `loopback`, every page of this machine is allowed, and names are distrusted."""
         names = listed.replace(",", " ").split()
         self._listed = {name.rstrip("/").lower() for name in names}
         self._loopback = loopback
+        self._public_host = urlsplit(public_url or "").netloc.lower()
         for name in self._listed:
             if not _ORIGIN.fullmatch(name):
                 raise BadInput(
@@ -64,7 +76,13 @@ class Origins:
         if origin is None:
             return True
         name = origin.decode("latin-1").lower()
-        return self.is_listed(name) or _is_host(name, headers)
+        return self.is_listed(name) or (_is_host(name, headers) and self.knows_host(headers))
+
+    def knows_host(self, headers: dict[bytes, bytes]) -> bool:
+        """False if the page of a stranger may have been led here by its own name."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        is_known = host == self._public_host or _NOT_REGISTERED.fullmatch(host) is not None
+        return is_known or not self._loopback
 
     def may_use_cookie(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a page of the server's own origin, or of a listed one, sent the request.
@@ -139,7 +157,8 @@ class CrossOrigin(CORSMiddleware):
     ) -> None:
         # `Sec-Fetch-Site` cannot be set by a page; it is right behind a proxy that changes `Host`.
         same = request_headers.get("sec-fetch-site") == "same-origin"
-        if same or self._origins.allow(dict(scope["headers"])):
+        headers = dict(scope["headers"])
+        if (same and self._origins.knows_host(headers)) or self._origins.allow(headers):
             await super().simple_response(scope, receive, send, request_headers)
         else:
             await refused_origin(request_headers["origin"])(scope, receive, send)

@@ -61,8 +61,8 @@ class Usage:
         "Query runs. Above `limit`, the oldest are removed within 10 minutes."
     )
     query_run_text_bytes: UsageAmount = _amount(
-        "Size of the statements, parameters and notices of all query runs in bytes. Above `limit`, "
-        "new runs are refused, and the oldest are removed within 10 minutes."
+        "Size of the statements, parameters, notices, columns and errors of all query runs in "
+        "bytes. Above `limit`, new runs are refused, and the oldest are removed within 10 minutes."
     )
     query_run_result_bytes: UsageAmount = _amount(
         "Size of the results of all query runs in bytes. Above `limit`, the runs with the oldest "

@@ -5,6 +5,13 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from db.kit.base import OwnerId
+from db.services import Services
+from db.workbench.connections.libpq import fetch_value
+from db.workbench.execution.statement import statement_stop
+from db.workbench.execution.statement.lender import TERMINATE
+from db.workbench.sessions import rescue
+from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection
 from tests.fixtures.hostile_postgres import hostile_postgres
@@ -53,6 +60,11 @@ CREATE VIEW trap.pg_stat_ssl AS
 CREATE VIEW trap.pg_stat_activity AS
   SELECT * FROM pg_catalog.pg_stat_activity WHERE trap.sprung();
 GRANT SELECT ON ALL TABLES IN SCHEMA trap TO PUBLIC;
+CREATE DOMAIN trap.text AS pg_catalog.text CHECK (trap.sprung());
+CREATE DOMAIN trap.int8 AS pg_catalog.int8 CHECK (trap.sprung());
+CREATE FUNCTION trap.pg_terminate_backend(int) RETURNS boolean LANGUAGE sql
+  AS 'SELECT trap.sprung()';
+CREATE FUNCTION trap.pg_cancel_backend(int) RETURNS boolean LANGUAGE sql AS 'SELECT trap.sprung()';
 CREATE VIEW trap.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE trap.sprung();
 CREATE VIEW trap.pg_namespace AS SELECT * FROM pg_catalog.pg_namespace WHERE trap.sprung();
 GRANT SELECT ON trap.pg_class, trap.pg_namespace TO PUBLIC;
@@ -139,6 +151,39 @@ async def test_runs_cause_no_call_of_a_function_of_a_stranger(ada: Client, trapp
         assert [one["table"] for one in run["columns"]] == ["public.crates"] * 2
         assert run["columns"][1]["type"].endswith("mood")
         assert run["editable"]["keyColumns"] == ["id"]
+
+
+async def test_run_that_meets_a_limit_calls_no_function_of_a_stranger(
+    ada: Client, trapped: Target
+) -> None:
+    """Howdah asks on a side connection whether the statement has written, and cancels it."""
+    made = await ada.ask(
+        """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) { run {
+          state truncated { reason } } } }""",
+        input={
+            "connectionId": await connect(ada, trapped),
+            "statement": "SELECT pg_catalog.generate_series(1, 100000)",
+            "maxRows": 5,
+            "waitMs": 30_000,
+        },
+    )
+    expected = {"state": "SUCCEEDED", "truncated": {"reason": "MAX_ROWS"}}
+    assert made["executeQuery"]["run"] == expected
+
+
+async def test_ending_statements_calls_no_function_of_a_stranger(
+    ada: Client, trapped: Target, services: Services
+) -> None:
+    """Those of a run that does not listen, and of a process that died."""
+    saved = parse_id("conn", await connect(ada, trapped))
+    assert ada.user is not None
+    queries = (TERMINATE, statement_stop._HAS_WRITTEN, statement_stop._HAS_FAILED)
+    async with services.workbench.side_connection(OwnerId(ada.user.id), saved) as connection:
+        for query in queries:
+            assert await fetch_value(connection, query, (1, "never")) is None
+        for query in (rescue._CANCEL, rescue._TERMINATE):
+            assert await fetch_value(connection, query, ([1, 2], ["never"] * 2)) is None
+        assert await fetch_value(connection, rescue._ARE_LEFT, ([1, 2], ["never"] * 2)) is False
 
 
 async def test_catalogue_in_a_form_of_its_own_is_an_error_of_the_server(ada: Client) -> None:

@@ -11,9 +11,12 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
+from db.concurrency.fair_slots import FairSlots
+from db.errors import Overloaded
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.connections.tunnels import tunnel_thread
 from db.workbench.connections.tunnels.ssh_budget import PIECE_BYTES, SshBudget
 from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from db.workbench.connections.tunnels.tunnel_thread import TunnelThread
@@ -117,6 +120,23 @@ async def test_tunnels_run_one_at_a_time() -> None:
         thread.stop()
         await thread.wait_stopped()
     assert most == 1
+
+
+async def test_user_with_many_tunnels_leaves_some_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel_thread, "_slots", FairSlots("SSH tunnels", total=4))
+    threads = [await TunnelThread.start("ada") for _ in range(3)]
+    with pytest.raises(Overloaded):
+        await TunnelThread.start("ada")
+    threads.append(await TunnelThread.start("bob"))
+    for thread in threads[:2]:
+        thread.stop()
+        await thread.wait_stopped()
+    threads[:2] = [await TunnelThread.start("ada")]
+    for thread in threads:
+        thread.stop()
+        await thread.wait_stopped()
 
 
 def test_tunnel_rests_when_its_packets_deliver_nothing() -> None:

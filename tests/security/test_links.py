@@ -85,6 +85,9 @@ async def test_holder_of_a_link_cannot_be_changed(mia: Client, ada: Client) -> N
         link.copy_remove_param("for"),
         link.copy_merge_params({"for": ""}),
         link.copy_merge_params({"for": hers.params["for"]}),
+        link.copy_remove_param("for").copy_merge_params(
+            {"expires": f"{link.params['expires']}\n{link.params['for']}"}
+        ),
     ):
         assert await status(mia, str(forged)) == 403
 

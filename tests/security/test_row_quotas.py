@@ -132,7 +132,7 @@ async def test_import_over_the_quota_adds_nothing(ada: Client) -> None:
 async def test_quota_of_run_texts_refuses_more(ada: Client, target: Target) -> None:
     made = await ada.ask(CONNECTION, input=connection(target, 0))
     saved = made["saveConnection"]["connection"]["id"]
-    long = f"SELECT 1 -- {'x' * (MAX_TEXT - 100)}"
+    long = f"SELECT 1 -- {'x' * (MAX_TEXT - 300)}"
     await ada.ask(RUN, input={"connectionId": saved, "statement": long, "waitMs": 10_000})
     refused = await ada.send(RUN, input={"connectionId": saved, "statement": long})
     assert refused.code == "TOO_LARGE"
@@ -140,6 +140,17 @@ async def test_quota_of_run_texts_refuses_more(ada: Client, target: Target) -> N
     assert limit == MAX_TEXT
     assert len(long) < used <= MAX_TEXT
     await ada.ask(RUN, input={"connectionId": saved, "statement": "SELECT 1", "waitMs": 10_000})
+
+
+async def test_names_of_columns_count_as_texts_of_runs(ada: Client, target: Target) -> None:
+    """A hostile server may send any number of them."""
+    made = await ada.ask(CONNECTION, input=connection(target, 0))
+    run = {"connectionId": made["saveConnection"]["connection"]["id"], "waitMs": 10_000}
+    await ada.ask(RUN, input=run | {"statement": f"SELECT 1 AS {'c' * 63}"})
+    used, _ = (await usage(ada))["queryRunTextBytes"]
+    await ada.ask(RUN, input=run | {"statement": f"SELECT 1 AS {'c' * 63} LIMIT 0"})
+    more, _ = (await usage(ada))["queryRunTextBytes"]
+    assert more - used > len(f"SELECT 1 AS {'c' * 63} LIMIT 0[][]") + 63
 
 
 async def test_usage_shows_every_limit(ada: Client) -> None:

@@ -14,7 +14,8 @@ _EXPIRE_OVER_QUOTA = compile_change(
     text("""UPDATE query_runs SET expires_at = now()
         FROM (
             SELECT id, sum(result_bytes) OVER newer AS bytes,
-                sum(octet_length(statement) + octet_length(parameters) + octet_length(notices))
+                sum(octet_length(statement) + octet_length(parameters) + octet_length(notices)
+                    + coalesce(octet_length(columns), 0) + coalesce(octet_length(error), 0))
                     OVER newer AS texts,
                 row_number() OVER newer AS runs
             FROM query_runs WHERE finished_at IS NOT NULL

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from math import inf
 from pathlib import Path
@@ -44,12 +44,14 @@ class Connector:
         *,
         lifetime_s: float | None = None,
         outcomes: Counter[str] | None = None,
+        user: Hashable = None,
     ) -> None:
         """`make_slot` returns the slot of one more connection, of the budget of its user.
 
         The secrets of the destination expire after `lifetime_s`. `outcomes` counts the attempts to
-        connect by `OK` or the code of the error.
+        connect by `OK` or the code of the error. `user` is who has the tunnel.
         """
+        self._user = user
         self._outcomes: Counter[str] = Counter() if outcomes is None else outcomes
         self.destination = destination
         now = asyncio.get_running_loop().time()
@@ -144,7 +146,9 @@ class Connector:
         """Addresses and port to connect to."""
         destination = self.destination
         if destination.bastion is None:
-            addresses = await self._targets.resolve(destination.host, destination.port)
+            addresses = await self._targets.resolve(
+                destination.host, destination.port, user=self._user
+            )
             return addresses, destination.port
         tunnel = await self._open_tunnel(destination.bastion)
         return [LOOPBACK], tunnel.port
@@ -155,7 +159,9 @@ class Connector:
             if self._tunnel is None or not self._tunnel.is_open:
                 try:
                     async with asyncio.timeout(TUNNEL_S):
-                        self._tunnel = await Tunnel.open(self.destination, bastion, self._targets)
+                        self._tunnel = await Tunnel.open(
+                            self.destination, bastion, self._targets, user=self._user
+                        )
                 except TimeoutError:
                     raise tunnel_unreachable(bastion) from None
             return self._tunnel

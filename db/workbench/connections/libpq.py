@@ -18,6 +18,7 @@ from psycopg import errors, generators
 from psycopg.pq import ExecStatus
 
 from db.connections import SslMode
+from db.runs import Backend
 from db.workbench.connections.bounds.bounded_connection import BoundedConnection, announcing
 from db.workbench.connections.bounds.read_budget import LargeRowSlot, UnexpectedRows
 from db.workbench.connections.bounds.socket_gate import Announce
@@ -26,6 +27,8 @@ from db.workbench.sql.pinned import pinned
 
 Connection: TypeAlias = BoundedConnection
 
+MAX_STARTED_CHARS = 100
+"""Of the start of a backend, a time of some 30 characters: it is stored with each run."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
 _NO_FILE = f"{os.devnull}/none"
 # A password is sent in clear text only over TLS with a verified server certificate.
@@ -146,6 +149,19 @@ async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] | 
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UnexpectedRows from error
     return row[-1] if row else None
+
+
+def learn_backend(connection: Connection, started_at: object) -> Backend:
+    """The backend of the connection, which is also kept with it.
+
+    Raises:
+        UnexpectedRows: `started_at`, the answer of the server, is no time.
+    """
+    started = str(started_at or "")
+    if len(started) > MAX_STARTED_CHARS:
+        raise UnexpectedRows
+    connection.backend = Backend(connection.pgconn.backend_pid, started)
+    return connection.backend
 
 
 @contextlib.contextmanager

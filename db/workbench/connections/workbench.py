@@ -327,6 +327,7 @@ class Workbench:
             lambda: budget.slot_for(owner),
             lifetime_s=lifetime_s,
             outcomes=self._pools.outcomes,
+            user=owner,
         )
 
 

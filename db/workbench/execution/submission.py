@@ -93,7 +93,7 @@ class Submissions:
         self._submitting = ShieldedTasks()
         self._recoveries: set[asyncio.Task[None]] = set()
         self._text_quota = RowQuota(
-            "bytes of statements, parameters and notices in your runs",
+            "bytes of statements, parameters, notices, columns and errors in your runs",
             setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
             limit=limits().max_kept_text,
             count=_text_bytes,

@@ -110,7 +110,11 @@ def _spell(value: object) -> object:
 
 
 def to_chunk(rows: Sequence[tuple[Any, ...]]) -> Chunk:
-    return Chunk(_encode_lines(rows), len(rows))
+    """Raises UnexpectedRows for an integer that is larger than PostgreSQL's."""
+    try:
+        return Chunk(_encode_lines(rows), len(rows))
+    except OverflowError as error:
+        raise UnexpectedRows from error
 
 
 def truncate_cells(rows: Sequence[tuple[Any, ...]], max_chars: int) -> list[tuple[Any, ...]]:

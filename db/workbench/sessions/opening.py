@@ -14,7 +14,13 @@ from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.runs import Backend
-from db.workbench.connections.libpq import Connection, abort_after, command, fetch_value
+from db.workbench.connections.libpq import (
+    Connection,
+    abort_after,
+    command,
+    fetch_value,
+    learn_backend,
+)
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
@@ -119,16 +125,13 @@ async def set_up(connection: Connection, row: DatabaseSessionRow) -> Backend:
                     connection,
                     f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}",
                 )
-            started_at = await fetch_value(connection, _BACKEND)
+            return learn_backend(connection, await fetch_value(connection, _BACKEND))
     except psycopg.Error:
         raise Unavailable(
             "The connection was lost while the session was opened.",
             hint="Open the session again in a moment.",
             retry_after_s=1,
         ) from None
-    backend = Backend(connection.pgconn.backend_pid, str(started_at or ""))
-    connection.backend = backend
-    return backend
 
 
 async def warn_of_risks(held: HeldSession, connection: Connection) -> None:

@@ -16,6 +16,7 @@ from db.runs import Backend, OrphanRow
 from db.workbench.connections.libpq import Connection, abort_after, fetch_value
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE
+from db.workbench.sql.pinned import pinned
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +26,14 @@ END_STATEMENTS_S = 3.0
 CANCEL_PHASE_S = 1.0
 CHECK_S = 0.1
 
-_THEIRS = """FROM pg_stat_activity AS backend
-    JOIN unnest(%s::int[], %s::text[]) AS theirs (pid, started)
+_THEIRS = """FROM pg_catalog.pg_stat_activity AS backend
+    JOIN ROWS FROM (pg_catalog.unnest(%s::int4[]), pg_catalog.unnest(%s::text[]))
+        AS theirs (pid, started)
         ON backend.pid = theirs.pid AND backend.backend_start::text = theirs.started
     WHERE backend.state = 'active'"""
-_CANCEL = f"SELECT pg_cancel_backend(backend.pid) {_THEIRS}"
-_ARE_LEFT = f"SELECT count(*) > 0 {_THEIRS}"
-_TERMINATE = f"SELECT pg_terminate_backend(backend.pid) {_THEIRS}"
+_CANCEL = pinned(f"SELECT pg_catalog.pg_cancel_backend(backend.pid) {_THEIRS}")
+_ARE_LEFT = pinned(f"SELECT pg_catalog.count(*) > 0 {_THEIRS}")
+_TERMINATE = pinned(f"SELECT pg_catalog.pg_terminate_backend(backend.pid) {_THEIRS}")
 
 
 async def end_backend(workbench: Workbench, subject: str, left: SessionBackend | OrphanRow) -> None:

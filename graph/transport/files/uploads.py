@@ -92,7 +92,8 @@ async def verified_file(request: Request, services: Services, method: str) -> Fi
 async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
     """Verify the signature, and that the session or token which requested the link is valid."""
     try:
-        holder = Links(services.keys).check(method, request.url.path, request.query_params)
+        # Not that of `request.url`, which is made of the header `Host`.
+        holder = Links(services.keys).check(method, request.scope["path"], request.query_params)
     except Forbidden:
         gateway: Gateway = request.state.gateway
         await gateway.turns.wait(network_of(address_of(request.scope)))

@@ -87,6 +87,23 @@ async def test_script_stops_at_error_and_tells_position_in_the_script(desk: Scri
     assert await desk.rows("TABLE noted") == [[1]]
 
 
+async def test_runs_of_a_script_are_paged_in_their_order(desk: ScriptDesk) -> None:
+    script = await desk.run("SELECT 0; SELECT 1; SELECT 2")
+    found, after = [], None
+    for _ in range(3):
+        asked = await desk.client.ask(
+            """query($id: ID!, $after: String) { scriptRun(id: $id) {
+              runs(first: 1, after: $after) {
+                nodes { scriptIndex } pageInfo { endCursor hasNextPage } } } }""",
+            id=script["id"],
+            after=after,
+        )
+        page = asked["scriptRun"]["runs"]
+        found += [node["scriptIndex"] for node in page["nodes"]]
+        after = page["pageInfo"]["endCursor"]
+    assert (found, page["pageInfo"]["hasNextPage"]) == ([0, 1, 2], False)
+
+
 async def test_parameter_in_script_is_refused_with_its_remedy(desk: ScriptDesk) -> None:
     error = (await desk.run("SELECT $1"))["error"]
     assert error["sqlstate"] == "08P01"

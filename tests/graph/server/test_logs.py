@@ -65,6 +65,23 @@ def test_log_format_setting_overrides_terminal(tmp_path: Path, chosen: str) -> N
     assert stream.getvalue().startswith("{") == (chosen == "json")
 
 
+def test_log_on_a_terminal_has_no_line_or_control_character_of_a_hostile_server(
+    tmp_path: Path,
+) -> None:
+    hostile = "gone\r\n12:00:00 error    the keys were stolen\x1b[2J\x9b1m\u202e"
+    terminal = Terminal()
+    with logging_to(Settings(data_dir=tmp_path), terminal):
+        log.info("the server says: %s", hostile)
+        log.error("it failed", exc_info=ConnectionError(hostile))
+    first, *others = terminal.getvalue().splitlines()
+    assert first.endswith(r"info     the server says: gone\r")
+    assert [line for line in others if not line.startswith("  ")] == [others[1]]
+    assert others[1].endswith("it failed")
+    assert others[0] == r"  12:00:00 error    the keys were stolen\x1b[2J\x9b1m\u202e"
+    shown = terminal.getvalue().replace("\033[31m", "").replace("\033[0m", "")
+    assert all(c.isprintable() for c in shown.replace("\n", ""))
+
+
 def test_log_level_of_libraries_is_warning(tmp_path: Path) -> None:
     stream = io.StringIO()
     with logging_to(Settings(data_dir=tmp_path), stream):

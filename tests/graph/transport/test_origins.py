@@ -89,6 +89,38 @@ async def test_development_allows_origins_of_this_machine(
         assert_refused(response, origin)
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("evil.example.com:8000", False),
+        ("127.0.0.1.evil.example.com", False),
+        ("localhost.evil.example.com:8000", False),
+        ("127.0.0.1:8000", True),
+        ("192.168.1.5:8000", True),
+        ("[::1]:8000", True),
+        ("localhost:8000", True),
+        ("howdah.localhost", True),
+        ("devbox:8000", True),
+        ("devbox.local:8000", True),
+        ("howdah.example.com", True),
+        (LISTED.removeprefix("https://"), True),
+    ],
+)
+@pytest.mark.parametrize("site", [{}, {"sec-fetch-site": "same-origin"}], ids=str)
+async def test_development_is_its_own_origin_under_names_that_no_stranger_can_register(
+    host: str,
+    site: dict[str, str],
+    allowed: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """DNS rebinding: the page of a stranger, whose name leads here by now."""
+    app = toy_app(Door(), allowed_origins=LISTED, public_url="https://howdah.example.com")
+    async with calling(app) as client:
+        for path in ("/graphql", "/files/x"):
+            headers = {"host": host, "origin": f"https://{host}"} | site
+            response = await client.post(path, json=QUERY, headers=headers)
+            assert (response.status_code != 403) is allowed, path
+
+
 async def test_refused_socket_names_the_setting() -> None:
     async with serving(toy_app(Door())) as server:
         with pytest.raises(InvalidStatus) as caught:

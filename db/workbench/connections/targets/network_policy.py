@@ -7,7 +7,7 @@ hexadecimal, mapped) resolve to the same address, so only addresses are checked.
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import (
@@ -20,6 +20,7 @@ from ipaddress import (
 )
 from typing import Protocol, TypeAlias
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Forbidden, Unavailable
 from db.postgres.own_cluster import OwnCluster
 
@@ -27,6 +28,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 RESOLVE_TIMEOUT_S = 5.0
+LOOKUPS_AT_ONCE = 16
 MAX_ADDRESSES = 4
 _NAT64 = IPv6Network("64:ff9b::/96")
 # Metadata services of clouds, which return credentials, and addresses that identify no host.
@@ -100,17 +102,21 @@ class Targets:
         self._reach = reach
         self._own = tuple(own)
         # Separate threads, so that a name server that does not respond delays no other work.
-        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="names")
+        self._threads = ThreadPoolExecutor(max_workers=LOOKUPS_AT_ONCE, thread_name_prefix="names")
         self._resolve_name = resolve_name or self._resolve_by_system
+        self._slots = FairSlots("look-ups of names", total=LOOKUPS_AT_ONCE)
+        self._lookups: set[asyncio.Future[Sequence[str]]] = set()
 
     def close(self) -> None:
+        for lookup in list(self._lookups):
+            lookup.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def resolve(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str, port: int, *, user: Hashable = None) -> list[str]:
         """Returns checked addresses, in the order in which to try them."""
         if host.startswith(("/", "@")):
             raise target_forbidden(host)
-        addresses = await self._addresses(host)
+        addresses = await self._addresses(host, user)
         if not all(self._reach.allows(address) for address in addresses):
             raise target_forbidden(host)
         for own_host, own_port in self._own:
@@ -118,7 +124,7 @@ class Targets:
                 raise target_forbidden(host)
         return [str(address) for address in addresses[:MAX_ADDRESSES]]
 
-    async def _addresses(self, host: str) -> list[Address]:
+    async def _addresses(self, host: str, user: Hashable = None) -> list[Address]:
         literal = host.removeprefix("[").removesuffix("]")
         try:
             return [ip_address(literal)]
@@ -126,7 +132,7 @@ class Targets:
             pass  # a name, or a spelling that only the system parses
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = [ip_address(text) for text in await self._resolve_name(literal)]
+                found = [ip_address(text) for text in await self._look_up(literal, user)]
         except (OSError, ValueError, TimeoutError):
             found = []
         if not found:
@@ -136,6 +142,25 @@ class Targets:
                 field="host",
             )
         return list(dict.fromkeys(found))
+
+    async def _look_up(self, host: str, user: Hashable) -> Sequence[str]:
+        """Holds a slot until the thread has ended, also if the caller has given up.
+
+        A user may ask for many names whose name server takes its time.
+        """
+        await self._slots.acquire(user)
+        lookup = asyncio.ensure_future(self._resolve_name(host))
+        self._lookups.add(lookup)
+
+        def end(_: object) -> None:
+            self._lookups.discard(lookup)
+            self._slots.release(user)
+            if not lookup.cancelled():
+                lookup.exception()  # the caller may be gone
+
+        lookup.add_done_callback(end)
+        await asyncio.wait([lookup])  # which does not cancel it
+        return lookup.result()
 
     async def _resolve_by_system(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any
 
 import asyncssh
@@ -53,11 +53,18 @@ class Tunnel:
         self._admissions: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
-    async def open(cls, destination: Destination, bastion: Bastion, targets: Targets) -> "Tunnel":
-        addresses = await targets.resolve(bastion.host, bastion.port)
+    async def open(
+        cls,
+        destination: Destination,
+        bastion: Bastion,
+        targets: Targets,
+        *,
+        user: Hashable = None,
+    ) -> "Tunnel":
+        addresses = await targets.resolve(bastion.host, bastion.port, user=user)
         by_key = bastion.auth_method == SshAuthMethod.PRIVATE_KEY
         keys = [await _load_key(bastion)] if by_key else []
-        thread = await TunnelThread.start()
+        thread = await TunnelThread.start(user)
         tunnel = cls(thread, destination, bastion)
         try:
             await thread.run(tunnel._listen(addresses, keys))

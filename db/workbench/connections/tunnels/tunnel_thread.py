@@ -6,16 +6,17 @@ take at most one of the turns at the interpreter (`tunnel_turns`).
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from db.concurrency.fair_slots import FairSlots
 from db.errors import Overloaded
 from db.workbench.connections.tunnels.tunnel_turns import TurnSelector
 
 T = TypeVar("T")
 MAX_THREADS = 200
-_living: "set[TunnelThread]" = set()
+_slots = FairSlots("SSH tunnels", total=MAX_THREADS)
 
 
 class TunnelThread:
@@ -28,21 +29,22 @@ class TunnelThread:
         self._selector = TurnSelector()
 
     @classmethod
-    async def start(cls) -> "TunnelThread":
+    async def start(cls, user: Hashable = None) -> "TunnelThread":
         """Returns a running thread.
 
         Raises:
-            Overloaded: This process has `MAX_THREADS` tunnels.
+            Overloaded: This process has `MAX_THREADS` tunnels, or the user has tunnels, and the
+                last quarter is kept for those who have none.
         """
-        if len(_living) >= MAX_THREADS:
+        if not _slots.take(user):
             raise Overloaded(
                 "Howdah has reached its limit of open SSH tunnels.",
                 hint="Disconnect an unused connection, or try again in a moment.",
                 retry_after_s=5,
                 cause="tunnels",
             )
-        tunnel = cls()
-        _living.add(tunnel)
+        tunnel, loop = cls(), asyncio.get_running_loop()
+        tunnel._ended.add_done_callback(lambda _: _release_slot(loop, user))
         threading.Thread(target=tunnel._serve, name="ssh tunnel", daemon=True).start()
         await asyncio.wrap_future(tunnel._started)
         return tunnel
@@ -77,7 +79,6 @@ class TunnelThread:
                 runner.run(self._until_stopped())
         finally:
             self._selector.end_turn()
-            _living.discard(self)
             self._ended.set_result(None)
 
     def _make_loop(self) -> asyncio.AbstractEventLoop:
@@ -86,3 +87,11 @@ class TunnelThread:
     async def _until_stopped(self) -> None:
         self._started.set_result(asyncio.get_running_loop())
         await self._stopped.wait()
+
+
+def _release_slot(loop: asyncio.AbstractEventLoop, user: Hashable) -> None:
+    """Called in the thread of the tunnel."""
+    try:
+        loop.call_soon_threadsafe(_slots.release, user)
+    except RuntimeError:  # the loop has ended, and nobody waits for a slot
+        _slots.release(user)

@@ -7,12 +7,13 @@ from uuid import UUID
 from db.kit.base import OwnerId
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.pools.connection_pool import ReservedConnection
+from db.workbench.sql.pinned import pinned
 
 END_S = 0.5
 
-TERMINATE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s"""
+TERMINATE = pinned("""
+    SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s""")
 
 
 class Lender(Protocol):

@@ -11,6 +11,7 @@ from db.workbench.connections.libpq import Connection, abort_after, fetch_value
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import TERMINATE, Lender
+from db.workbench.sql.pinned import pinned
 
 CANCEL_PHASE_S = 0.8
 """How long cancel requests are repeated before the backend is terminated."""
@@ -21,13 +22,13 @@ CANCEL_S = 0.5
 CHECK_S = 5.0
 RESTORE_S = 2.0
 
-_HAS_WRITTEN = """
-    SELECT backend_xid IS NOT NULL FROM pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s"""
+_HAS_WRITTEN = pinned("""
+    SELECT backend_xid IS NOT NULL FROM pg_catalog.pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s""")
 
-_HAS_FAILED = """
-    SELECT xact_start IS NULL FROM pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s"""
+_HAS_FAILED = pinned("""
+    SELECT xact_start IS NULL FROM pg_catalog.pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s""")
 
 
 class StatementStop:

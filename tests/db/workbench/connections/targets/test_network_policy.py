@@ -1,4 +1,6 @@
 import asyncio
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, ip_address
 
@@ -7,6 +9,7 @@ import pytest
 from db.errors import BadInput, Forbidden, Unavailable
 from db.workbench.connections.targets import network_policy
 from db.workbench.connections.targets.network_policy import Reach, Targets
+from tests.fixtures.patience import PATIENCE_S
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 PRIVATE = [
@@ -166,6 +169,31 @@ async def test_address_behind_nat64_is_connected_to_as_it_is(closing: list[Targe
 async def test_unknown_host_is_reported(private: Targets, host: str) -> None:
     with pytest.raises(Unavailable, match="not found"):
         await private.resolve(host, 5432)
+
+
+async def test_slow_names_of_one_user_leave_threads_to_others(
+    closing: list[Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that asks a name server cannot be ended: it outlives the timeout."""
+    answered = threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host.startswith("slow"):
+            answered.wait()
+        return [(None, None, None, "", ("8.8.8.8", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(network_policy, "RESOLVE_TIMEOUT_S", 0.1)
+    targets = Targets(Reach())
+    closing.append(targets)
+    try:
+        slow = (targets.resolve(f"slow{n}.example", 5432, user="ada") for n in range(40))
+        found = await asyncio.gather(*slow, return_exceptions=True)
+        assert {type(each) for each in found} == {Unavailable}
+        monkeypatch.setattr(network_policy, "RESOLVE_TIMEOUT_S", PATIENCE_S)
+        assert await targets.resolve("fast.example", 5432, user="bob") == ["8.8.8.8"]
+    finally:
+        answered.set()
 
 
 async def test_silent_name_server_times_out(
