@@ -43,11 +43,18 @@ class ExplainQueryInput:
         "tables and open transaction, after the statements that were sent to it before."
     )
     parameters: list[Json | None] | None = optional(
-        "Values of `$1`, `$2`, ..., as in `executeQuery`. The plan is made for these values."
+        "Values of `$1`, `$2`, ..., as in `executeQuery`. The plan is made for these values. Omit "
+        "them with `genericPlan`."
     )
     analyze: bool = optional(
         "If true, the statement is executed and the plan has times, rows and buffers. Its changes "
         "are rolled back. Defaults to false.",
+        default=False,
+    )
+    generic_plan: bool = optional(
+        "If true, the plan is the one that PostgreSQL uses for any values of `$1`, `$2`, ..., as "
+        "for a prepared statement. Pass neither `parameters` nor `analyze` with it. Requires "
+        "PostgreSQL 16 or newer. Defaults to false.",
         default=False,
     )
     timeout_ms: int | None = optional(
