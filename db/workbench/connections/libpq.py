@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 from psycopg import errors, generators
 from psycopg.pq import ExecStatus
+from psycopg.pq.misc import PGnotify
 
 from db.connections import SslMode
+from db.runs import Backend
 from db.workbench.connections.bounds.bounded_connection import BoundedConnection, announcing
 from db.workbench.connections.bounds.read_budget import LargeRowSlot, UnexpectedRows
 from db.workbench.connections.bounds.socket_gate import Announce
@@ -25,6 +27,9 @@ from db.workbench.connections.targets.destinations import Destination
 from db.workbench.sql.pinned import pinned
 
 Connection: TypeAlias = BoundedConnection
+
+MAX_STARTED_CHARS = 100
+"""The start of a backend is a timestamp, and stored with each run."""
 
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
 _NO_FILE = f"{os.devnull}/none"
@@ -92,7 +97,7 @@ async def connect(
         prepare_threshold=None,
         **password,
     )
-    connection.add_notify_handler(_discard)
+    connection.pgconn.notify_handler = _discard
     connection.use_slot(slot)
     return connection
 
@@ -148,6 +153,12 @@ async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] | 
     return row[-1] if row else None
 
 
+def backend_of(connection: Connection, started_at: object) -> Backend:
+    """`started_at` is what the server answered; it may not be a real PostgreSQL."""
+    text = str(started_at or "").replace("\0", "")[:MAX_STARTED_CHARS]
+    return Backend(connection.pgconn.backend_pid, text)
+
+
 @contextlib.contextmanager
 def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
     """Shuts the connection down after `seconds`, so that the block fails.
@@ -162,8 +173,11 @@ def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _discard(_notification: psycopg.Notify) -> None:
-    """Discards a notification: without a handler psycopg would collect them without limit."""
+def _discard(_notification: PGnotify) -> None:
+    """Discards a notification.
+
+    The handler of psycopg collects them without limit, and raises an error if one is not in UTF-8.
+    """
 
 
 def _hide_environment() -> None:

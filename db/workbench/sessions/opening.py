@@ -14,7 +14,13 @@ from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.runs import Backend
-from db.workbench.connections.libpq import Connection, abort_after, command, fetch_value
+from db.workbench.connections.libpq import (
+    Connection,
+    abort_after,
+    backend_of,
+    command,
+    fetch_value,
+)
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
@@ -126,8 +132,7 @@ async def set_up(connection: Connection, row: DatabaseSessionRow) -> Backend:
             hint="Open the session again in a moment.",
             retry_after_s=1,
         ) from None
-    backend = Backend(connection.pgconn.backend_pid, str(started_at or ""))
-    connection.backend = backend
+    backend = connection.backend = backend_of(connection, started_at)
     return backend
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
-from db.workbench.connections.libpq import Connection, command, fetch_value
+from db.workbench.connections.libpq import Connection, backend_of, command, fetch_value
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
 from db.workbench.copy.interfaces import CopySource
@@ -183,7 +183,7 @@ class PooledUse(ConnectionUse):
         timeout_ms = max(1, round(left_ms))
         if connection.backend is None:
             started_at = await fetch_value(connection, _SETUP, (str(timeout_ms),))
-            connection.backend = Backend(connection.pgconn.backend_pid, str(started_at or ""))
+            connection.backend = backend_of(connection, started_at)
         else:
             await command(connection, _SET_TIMEOUT.format(timeout_ms))
         return connection.backend
