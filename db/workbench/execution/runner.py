@@ -12,7 +12,7 @@ from db.events import EventBus, Subscription
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
-from db.replicas import Heartbeat
+from db.replicas import Heartbeat, UnendedBackends
 from db.runs import (
     ACTIVE,
     CancelOutcome,
@@ -272,18 +272,22 @@ class Runner:
                 self._executor.stop(running_id, RunState.INTERRUPTED)
 
     async def _force_cancelled(self, owner: OwnerId, run_id: UUID) -> RunRow:
-        """Ends the run in the database: the process that executes it stops when it notices."""
+        """Ends the run in the database: the process that executes it stops when it notices.
+
+        It may be dead or hang, so the next takeover of this process terminates the backend.
+        """
         ending = Ending(
             state=RunState.CANCELLED,
             cancel_outcome=CancelOutcome.TERMINATED,
             connection_usable=False,
         )
-        await self._database.write(
-            lambda session: Runs(session, owner).finish(
-                run_id, ending, keep=self._limits.retention
-            ),
-            reserved=True,
-        )
+        keep, process = self._limits.retention, self.process
+
+        async def finish(session: Session) -> None:
+            if await Runs(session, owner).finish(run_id, ending, keep=keep) is not None:
+                await UnendedBackends(session).add([run_id], process=process)
+
+        await self._database.transaction(finish, reserved=True)
         await publish_change(self._events, owner, run_id)
         return await self._read(owner, run_id, reserved=True)
 
