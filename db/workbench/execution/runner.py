@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -39,8 +38,6 @@ from db.workbench.results.result_store import ResultStore
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
-
-log = logging.getLogger(__name__)
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.7
@@ -216,27 +213,23 @@ class Runner:
     # Scheduling
 
     async def _start_next(self, owner: OwnerId) -> bool:
+        """Raises HowdahError if no run was started, or if that is not known."""
         await load_drivers()
-        try:
-            run = await self._database.write(
-                lambda session: RunQueue(session, owner).claim_next(
-                    process=self.process, max_running=self._limits.max_running
-                )
+        run = await self._database.write(
+            lambda session: RunQueue(session, owner).claim_next(
+                process=self.process,
+                executing=self._executor.running,
+                max_running=self._limits.max_running,
             )
-        except HowdahError as error:
-            log.warning("cannot start a run, will retry: %s", error.message)
-            return False
+        )
         if run is None:
             return False
         self._executor.start(run, self._limits)
         return True
 
     async def _has_queued(self, owner: OwnerId) -> bool:
-        try:
-            async with self._database.read() as session:
-                return await RunQueue(session, owner).has_queued(process=self.process)
-        except HowdahError:
-            return True
+        async with self._database.read() as session:
+            return await RunQueue(session, owner).has_queued(process=self.process)
 
     def _stop_all(self) -> None:
         """The number of this process is dead: another one has written the ends of its runs."""
