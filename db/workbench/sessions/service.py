@@ -227,7 +227,8 @@ class DatabaseSessionsService:
             row = await self._require_holder().open(new.row)
         except Exception as error:
             code = error.code if isinstance(error, HowdahError) else HowdahError.code
-            await forget_session(self._database, new.row, key, code)
+            keep = self._runner.limits.retention
+            await forget_session(self._database, new.row, key, code, keep=keep)
             raise
         await publish_session(self._events, row.id)
         return row
