@@ -1,4 +1,4 @@
-"""Statements on the backends that a process terminates for dead ones: it may die before it has."""
+"""Statements on backends that a process terminates for another one: it may die before it has."""
 
 from collections.abc import Collection, Sequence
 from typing import Generic
@@ -9,7 +9,7 @@ from sqlalchemy import text
 from db.kit.live_processes import IS_JUDGE, IS_LIVE
 from db.kit.repository import S
 from db.postgres.engine import Session
-from db.postgres.statements import compile_change
+from db.postgres.statements import compile_change, compile_statement
 
 _ADD = compile_change(
     text("""INSERT INTO unended_backends (id, process)
@@ -22,6 +22,7 @@ _ADOPT = compile_change(
         WHERE NOT {IS_LIVE} AND {IS_JUDGE}
         RETURNING id""")  # noqa: S608 - constants of this module
 )
+_OF_PROCESS = compile_statement(text("SELECT id FROM unended_backends WHERE process = :process"))
 _REMOVE = compile_change(
     text("DELETE FROM unended_backends WHERE id = :id AND process = :process RETURNING id")
 )
@@ -38,9 +39,13 @@ class UnendedBackends(Generic[S]):
         if ids:
             await self._session.rows(_ADD, ids=list(ids), process=process)
 
-    async def adopt(self: "UnendedBackends[Session]", judge: int) -> Sequence[UUID]:
+    async def adopt(self: "UnendedBackends[Session]", judge: int) -> None:
         """Takes over those that dead or stopped processes have left, if `judge` is a judge."""
-        return [row[0] for row in await self._session.rows(_ADOPT, judge=judge)]
+        await self._session.rows(_ADOPT, judge=judge)
+
+    async def of_process(self, process: int) -> Sequence[UUID]:
+        """Those that `process` has to terminate."""
+        return [row[0] for row in await self._session.rows(_OF_PROCESS, process=process)]
 
     async def remove(self: "UnendedBackends[Session]", backend_of: UUID, *, process: int) -> None:
         """Keeps one that another process has taken over meanwhile."""

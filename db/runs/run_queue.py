@@ -3,6 +3,7 @@
 Runs in a database session are not among them: db.runs.session_queue.
 """
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import (
@@ -21,13 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
-from db.kit.base import text_literal
+from db.kit.base import text_literal, text_literals
 from db.kit.live_processes import fenced_error, is_fenced
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.accepted_runs import count_active, new_run_values
-from db.runs.rows import Backend, NewRun, RunRow, RunState
+from db.runs.rows import ACTIVE, Backend, NewRun, RunRow, RunState
 from db.runs.tables import SAVED_QUERY_GONE, QueryRun
 
 
@@ -82,13 +83,20 @@ class RunQueue(Repository[RunRow, S]):
         return accepted
 
     async def claim_next(
-        self: "RunQueue[Session]", *, process: int, max_running: int
+        self: "RunQueue[Session]",
+        *,
+        process: int,
+        executing: Collection[UUID],
+        max_running: int,
     ) -> RunRow | None:
         """Starts the oldest run that this process queued, if the owner is below `max_running`.
 
-        Older runs that other processes queued count as running, so runs start in order.
+        Older runs that other processes queued count as running, so runs start in order. A run that
+        an earlier call has started, but whose caller lost the connection before it knew, is
+        returned again: it is not `executing`, and nothing was sent, which its backend would show.
         """
-        return await self.one(self._claim_next(), process=process, max_running=max_running)
+        values = {"process": process, "executing": list(executing), "max_running": max_running}
+        return await self.one(self._claim_next(), **values)
 
     async def has_queued(self, *, process: int) -> bool:
         return bool(await self.value(self._count_queued(), process=process))
@@ -133,11 +141,17 @@ class RunQueue(Repository[RunRow, S]):
     def _claim_next(cls) -> ClauseElement:
         run, other = cls.table().c, cls.table().alias("other").c
         mine = cls.table().alias("mine").c
+        is_unconfirmed = and_(
+            mine.state == text_literal(RunState.RUNNING),
+            mine.started_at > mine.created_at,  # else it was started when it was accepted
+            mine.backend_pid.is_(None),
+            ~is_any_of(mine.id, "executing"),
+        )
         oldest = (
             select(mine.id)
             .where(
                 mine.owner_id == bindparam("owner_id"),
-                mine.state == text_literal(RunState.QUEUED),
+                or_(mine.state == text_literal(RunState.QUEUED), is_unconfirmed),
                 mine.process == bindparam("process"),
                 mine.session_id.is_(None),
             )
@@ -151,6 +165,7 @@ class RunQueue(Repository[RunRow, S]):
             .where(
                 other.owner_id == bindparam("owner_id"),
                 other.session_id.is_(None),
+                other.id != run.id,
                 or_(other.state == text_literal(RunState.RUNNING), older),
             )
             .correlate(cls.table())
@@ -158,7 +173,7 @@ class RunQueue(Repository[RunRow, S]):
         )
         claim = cls.owned_update().where(
             run.id == oldest,
-            run.state == text_literal(RunState.QUEUED),
+            run.state.in_(text_literals(ACTIVE)),
             ahead < bindparam("max_running"),
         )
         started = {

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from db.errors import Unavailable
-from db.runs import Backend, RunBackend, RunState
+from db.runs import Backend, RunBackend, RunRow, RunState
 from db.workbench.connections import connector
 from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
@@ -17,7 +17,7 @@ from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
-from db.workbench.execution.reading.protocol import MAX_MESSAGE_CHARS
+from db.workbench.execution.reading.protocol import MAX_LABEL_CHARS, MAX_MESSAGE_CHARS
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.values import NOTHING
 from db.workbench.sessions import holder
@@ -119,6 +119,33 @@ async def test_hostile_server_fails_its_own_run(
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
+async def test_false_answer_of_a_hostile_server_is_no_internal_error(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    runs: dict[str, RunRow] = {}
+    for name in ("position", "count", "many columns", "bytes", "labels"):
+        hostile = desk._replace(
+            connection_id=await saver.save(
+                host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
+            )
+        )
+        async with harmless():
+            runs[name] = await hostile.run("SELECT hostile", timeout_ms=120_000)
+    refused = runs["position"].parsed_error
+    assert refused is not None
+    assert (refused.message, refused.position) == ("wrong", None)
+    assert (runs["count"].state, runs["count"].rows_affected) == (RunState.SUCCEEDED, None)
+    error = runs["many columns"].parsed_error
+    assert error is not None
+    assert "not those of PostgreSQL" in error.message
+    assert runs["bytes"].state == runs["labels"].state == RunState.SUCCEEDED
+    labels = runs["labels"].parsed_notices
+    assert labels
+    assert {len(label) for each in labels for label in (each.severity, each.sqlstate or "")} == {
+        MAX_LABEL_CHARS
+    }
+
+
 async def test_rows_for_queries_of_ours_are_bounded(
     hostile_port: int, desk: Desk, saver: ConnectionSaver
 ) -> None:
@@ -154,6 +181,28 @@ async def test_server_of_an_idle_session_is_bounded(
             assert held.is_lost == is_closed, name
             assert len(repr(held._notices)) < 20 * MAX_NOTIFICATIONS * MAX_MESSAGE_CHARS
             await service.close(desk.owner, row.id)
+
+
+async def test_notification_in_an_unknown_encoding_is_a_notice(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """An SQL_ASCII database may send one, too. Its error ended the poll of all sessions."""
+    async with serve_sessions(desk.server) as service:
+        connection_id = await saver.save(
+            host="127.0.0.1",
+            port=hostile_port,
+            database="session-foreign notifications",
+            ssl_mode="DISABLE",
+        )
+        row = await service.open(desk.owner, OpenRequest(connection_id))
+        assert service.holder is not None
+        held = service.holder.held[row.id]
+        async with patience():
+            while not held._notices:
+                held.poll()
+                await asyncio.sleep(0.001)
+        assert "\ufffd" in held._notices[0].message
+        await service.close(desk.owner, row.id)
 
 
 async def test_server_that_lets_no_session_open_does_not_delay_the_stop(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 from psycopg import errors, generators
 from psycopg.pq import ExecStatus
+from psycopg.pq.misc import PGnotify
 
 from db.connections import SslMode
 from db.runs import Backend
@@ -95,7 +96,7 @@ async def connect(
         prepare_threshold=None,
         **password,
     )
-    connection.add_notify_handler(_discard)
+    connection.pgconn.notify_handler = _discard
     connection.use_slot(slot)
     return connection
 
@@ -158,7 +159,7 @@ def learn_backend(connection: Connection, started_at: object) -> Backend:
         UnexpectedRows: `started_at`, the answer of the server, is no time.
     """
     started = str(started_at or "")
-    if len(started) > MAX_STARTED_CHARS:
+    if len(started) > MAX_STARTED_CHARS or "\0" in started:
         raise UnexpectedRows
     connection.backend = Backend(connection.pgconn.backend_pid, started)
     return connection.backend
@@ -178,8 +179,11 @@ def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _discard(_notification: psycopg.Notify) -> None:
-    """Discards a notification: without a handler psycopg would collect them without limit."""
+def _discard(_notification: PGnotify) -> None:
+    """Discards a notification.
+
+    The handler of psycopg collects them without limit, and raises an error if one is not in UTF-8.
+    """
 
 
 def _hide_environment() -> None:

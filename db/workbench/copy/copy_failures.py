@@ -23,9 +23,10 @@ UNEXPECTED_COPY = Failure(
 )
 
 # The words are in the language of the server: COPY t, line 3, column a: "x". If their length had no
-# limit, the search would take quadratic time; the context may repeat any statement of a user.
+# limit, the search would take quadratic time; the context may repeat any statement of a user. The
+# number is one that the API can represent.
 _AT_LINE = re.compile(
-    r"^COPY .*?, [^\d\n]{1,40} (?P<line>\d+)(?:, \S+ (?P<column>[^:\n]+))?", re.MULTILINE
+    r"^COPY .*?, [^\d\n]{1,40} (?P<line>\d{1,15})(?!\d)(?:, \S+ (?P<column>[^:\n]+))?", re.MULTILINE
 )
 
 

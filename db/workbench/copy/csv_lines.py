@@ -61,15 +61,20 @@ class _Lines:
 
     def check(self, body: bytes, window: bytes) -> None:
         """Looks for marks that begin in `body`; `window` also has the bytes after it."""
+        at = 0
         for found in _END_MARK.finditer(self._last + window):
-            before = body[: found.start()]
             if found.start() >= len(body):
                 break
-            if not self._is_quoted ^ before.count(b'"') & 1:
-                raise _end_mark(self._number + before.count(b"\n"))
-        self._is_quoted ^= bool(body.count(b'"') & 1)
-        self._number += body.count(b"\n")
+            self._skip(body, at, found.start())
+            at = found.start()
+            if not self._is_quoted:
+                raise _end_mark(self._number)
+        self._skip(body, at, len(body))
         self._last = body[-1:] or self._last
+
+    def _skip(self, body: bytes, start: int, end: int) -> None:
+        self._is_quoted ^= bool(body.count(b'"', start, end) & 1)
+        self._number += body.count(b"\n", start, end)
 
 
 def _end_mark(line: int) -> BadSourceLine:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 URGENT = (RunState.CANCELLED, RunState.TIMED_OUT, RunState.INTERRUPTED)
+OWN_STATES = (RunState.SUCCEEDED, RunState.FAILED)
+"""No process writes these but the one that executes the run."""
 
 T = TypeVar("T")
 CommitWith: TypeAlias = Callable[[Session], Awaitable[object]]
@@ -77,7 +79,7 @@ class RunRecorder:
         def work(session: Session) -> Awaitable[None]:
             return Runs(session, run.owner_id).record_backend(run.id, backend)
 
-        await _write_with_retry(run, lambda: self._database.write(work))
+        await _with_retry(run, lambda: self._database.write(work))
 
     async def record_page(
         self, run: RunRow, page: PageRow, columns: Sequence[Column] | None
@@ -91,7 +93,7 @@ class RunRecorder:
                     run.id, columns=encoded, rows=page.row_count, size=page.size
                 )
 
-        await _write_with_retry(run, lambda: self._database.transaction(work))
+        await _with_retry(run, lambda: self._database.transaction(work))
         await self._events.publish(topic_of_run(run.id))
 
     async def record_notices(self, run: RunRow, notices: Sequence[ServerNotice]) -> int:
@@ -127,11 +129,19 @@ class RunRecorder:
                 return self._database.transaction(write_both, reserved=is_urgent)
             return self._ends.add(end)
 
-        written = await _write_with_retry(run, write)
+        written = await _with_retry(run, write)
+        if written is None and ending.state in OWN_STATES:
+            written = await _with_retry(run, lambda: self._find_end(run, ending))
         if written is not None:
             self.figures.add(written)
         await self.publish_change(run)
         return written
+
+    async def _find_end(self, run: RunRow, ending: Ending) -> RunRow | None:
+        """The run if it has ended so: an earlier attempt lost the connection when it committed."""
+        async with self._database.read(reserved=True) as session:
+            found = await Runs(session, run.owner_id).get(run.id)
+        return found if found is not None and found.state == ending.state else None
 
     async def publish_change(self, run: RunRow) -> None:
         await publish_change(self._events, run.owner_id, run.id)
@@ -146,7 +156,7 @@ async def _write_end(session: Session, end: _RunEnd) -> RunRow | None:
     return await runs.finish(end.run.id, end.ending, keep=end.keep)
 
 
-async def _write_with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
+async def _with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
     """Retries until the database is available again; `write` must be idempotent.
 
     Raises:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -12,7 +11,7 @@ from db.events import EventBus, Subscription
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
-from db.replicas import Heartbeat
+from db.replicas import Heartbeat, UnendedBackends
 from db.runs import (
     ACTIVE,
     CancelOutcome,
@@ -39,8 +38,6 @@ from db.workbench.results.result_store import ResultStore
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
-
-log = logging.getLogger(__name__)
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.7
@@ -216,27 +213,23 @@ class Runner:
     # Scheduling
 
     async def _start_next(self, owner: OwnerId) -> bool:
+        """Raises HowdahError if no run was started, or if that is not known."""
         await load_drivers()
-        try:
-            run = await self._database.write(
-                lambda session: RunQueue(session, owner).claim_next(
-                    process=self.process, max_running=self._limits.max_running
-                )
+        run = await self._database.write(
+            lambda session: RunQueue(session, owner).claim_next(
+                process=self.process,
+                executing=self._executor.running,
+                max_running=self._limits.max_running,
             )
-        except HowdahError as error:
-            log.warning("cannot start a run, will retry: %s", error.message)
-            return False
+        )
         if run is None:
             return False
         self._executor.start(run, self._limits)
         return True
 
     async def _has_queued(self, owner: OwnerId) -> bool:
-        try:
-            async with self._database.read() as session:
-                return await RunQueue(session, owner).has_queued(process=self.process)
-        except HowdahError:
-            return True
+        async with self._database.read() as session:
+            return await RunQueue(session, owner).has_queued(process=self.process)
 
     def _stop_all(self) -> None:
         """The number of this process is dead: another one has written the ends of its runs."""
@@ -272,18 +265,22 @@ class Runner:
                 self._executor.stop(running_id, RunState.INTERRUPTED)
 
     async def _force_cancelled(self, owner: OwnerId, run_id: UUID) -> RunRow:
-        """Ends the run in the database: the process that executes it stops when it notices."""
+        """Ends the run in the database: the process that executes it stops when it notices.
+
+        It may be dead or hang, so the next takeover of this process terminates the backend.
+        """
         ending = Ending(
             state=RunState.CANCELLED,
             cancel_outcome=CancelOutcome.TERMINATED,
             connection_usable=False,
         )
-        await self._database.write(
-            lambda session: Runs(session, owner).finish(
-                run_id, ending, keep=self._limits.retention
-            ),
-            reserved=True,
-        )
+        keep, process = self._limits.retention, self.process
+
+        async def finish(session: Session) -> None:
+            if await Runs(session, owner).finish(run_id, ending, keep=keep) is not None:
+                await UnendedBackends(session).add([run_id], process=process)
+
+        await self._database.transaction(finish, reserved=True)
         await publish_change(self._events, owner, run_id)
         return await self._read(owner, run_id, reserved=True)
 

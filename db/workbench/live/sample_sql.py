@@ -104,7 +104,10 @@ def sample_sql(features: Collection[str], pids: Collection[int]) -> str:
 
 def parse_sampled(text: str) -> Sampled:
     """Raises `msgspec.MsgspecError` if the server is not a real PostgreSQL."""
-    return msgspec.json.decode(text, type=Sampled)
+    try:
+        return msgspec.json.decode(text, type=Sampled)
+    except RecursionError as error:
+        raise msgspec.DecodeError("the sample is nested too deep") from error
 
 
 def _to_blocker(found: _Blocker) -> Blocker:

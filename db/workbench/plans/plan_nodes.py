@@ -100,7 +100,7 @@ class Plan(NamedTuple):
         """None if the server, which may not be PostgreSQL, answered with properties of its own."""
         try:
             return plan_text(plans_of(self.document))
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             return None
 
 

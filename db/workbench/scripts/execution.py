@@ -88,6 +88,7 @@ class ScriptExecution:
         except Exception:  # any error: the script must reach a terminal state
             log.exception("script %s failed with an internal error", self._row.id.hex)
             self._course.failure = INTERNAL
+            held.cut()  # its transaction may have changes of the script that nobody knows of
         await self._finish(held)
         if self._row.owns_session:
             held.close(CloseReason.CLIENT)

@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 import psycopg
+from psycopg.pq.misc import PGnotify
 
 from db.database_sessions import CloseReason, DatabaseSessionRow, SessionState, SessionStatus
 from db.runs import Backend, Failure, RunRow, RunState, ServerNotice
@@ -54,8 +55,7 @@ class HeldSession:
         self._transaction_began: float | None = None
         self._statement_count = 0
         self._used_at = asyncio.get_running_loop().time()
-        connection.add_notify_handler(self._note)
-        connection.on_notification = connection.pgconn.notify_handler
+        connection.on_notification = connection.pgconn.notify_handler = self._note
 
     @property
     def is_lost(self) -> bool:
@@ -192,8 +192,8 @@ class HeldSession:
 
     def poll(self) -> None:
         """Notices that the server has closed the connection while no statement runs."""
-        if self._running is not None:
-            return
+        if self._running is not None or self.closing is not None:
+            return  # its worker reads the connection
         try:
             self._connection.poll_input()
         except psycopg.Error:
@@ -218,16 +218,19 @@ class HeldSession:
         if len(self._notices) < MAX_NOTIFICATIONS:
             self._notices.append(notice)
 
-    def _note(self, notification: psycopg.Notify) -> None:
+    def _note(self, notification: PGnotify) -> None:
         """Keeps a notification for the next run that ends, as psql prints it.
 
-        PostgreSQL limits a payload to 8,000 bytes, but not every server is a real PostgreSQL.
+        PostgreSQL limits a payload to 8,000 bytes, but not every server is a real PostgreSQL. That
+        of an SQL_ASCII database may be in any encoding.
         """
-        channel = notification.channel[: protocol.MAX_MESSAGE_CHARS]
-        payload = notification.payload[: protocol.MAX_MESSAGE_CHARS]
+        channel, payload = (
+            text[: protocol.MAX_MESSAGE_CHARS].decode(errors="replace")
+            for text in (notification.relname, notification.extra)
+        )
         payload = f' with payload "{payload}"' if payload else ""
         message = (
             f'Asynchronous notification "{channel}"{payload} received from server process with '
-            f"PID {notification.pid}."
+            f"PID {notification.be_pid}."
         )
         self.note(ServerNotice(severity="NOTICE", message=message))

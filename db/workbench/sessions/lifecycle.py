@@ -30,7 +30,7 @@ async def open_sessions(
     service = DatabaseSessionsService(
         database, events, workbench, runner, limits=limits, sources=sources
     )
-    takeover = Takeover(database, events, workbench, runner, service)
+    takeover = Takeover(database, events, runner, service)
     async with session_maintenance(
         service, events, takeover, takeover_interval_s=takeover_interval_s
     ):

@@ -111,7 +111,8 @@ async def _query(connection: "Connection", pids: Sequence[int]) -> list[HeldLock
         with abort_after(connection, READ_S):
             rows = await query_catalogue(connection, query, tuple[str], max_rows=MAX_LOCKS)
         return [_shown(msgspec.json.decode(text, type=HeldLock)) for (text,) in rows]
-    except (psycopg.Error, msgspec.MsgspecError):  # not every server is a real PostgreSQL
+    except (psycopg.Error, msgspec.MsgspecError, RecursionError):
+        # Not every server is a real PostgreSQL.
         raise Unavailable(
             "The locks could not be read: the database did not answer.",
             hint="Try again in a moment.",

@@ -3,21 +3,19 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import Backoff, cancel_all, retry
+from db.concurrency.waiting import cancel_all
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
-from db.errors import HowdahError, Overloaded, Unavailable
+from db.errors import HowdahError
 from db.events import Event, EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas, UnendedBackends
 from db.runs import OrphanRow, RunState, end_overdue, find_ended_runs, interrupt_orphans
-from db.workbench.connections.workbench import Workbench
-from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC, WORK_TOPIC
@@ -30,8 +28,6 @@ TICK_S = 0.5
 CHECK_TICKS = 4
 """Ticks between two checks of the connections and rows of the sessions that are held here."""
 TAKEOVER_INTERVAL_S = 2.0
-BACKOFF = Backoff(first_s=0.1, longest_s=2.0)
-END_SESSION_S = 60.0
 
 Left = TypeVar("Left", SessionBackend, OrphanRow)
 
@@ -65,7 +61,7 @@ class _TakenOver(NamedTuple):
     interrupted: Sequence[OrphanRow]
     overdue: Sequence[OrphanRow]
     left_sessions: Sequence[SessionBackend] = ()
-    """Closed by a process that died, or stopped, before it had terminated their backends."""
+    """Closed before; their backends are still to be terminated."""
     left_runs: Sequence[OrphanRow] = ()
 
 
@@ -73,24 +69,20 @@ class Takeover:
     """Ends the runs and sessions of dead processes, and those that a process did not end in time.
 
     Their backends are terminated too, so a process that was only frozen goes on with none of them.
-    A backend that is still to be terminated is recorded, so that another process does it if this
-    one dies.
+    A backend that is still to be terminated is recorded: a later round tries again, that of another
+    process if this one dies.
     """
 
     def __init__(
-        self,
-        database: Database,
-        events: EventBus,
-        workbench: Workbench,
-        runner: Runner,
-        service: DatabaseSessionsService,
+        self, database: Database, events: EventBus, runner: Runner, service: DatabaseSessionsService
     ) -> None:
         self._database = database
         self._events = events
-        self._workbench = workbench
         self._runner = runner
         self._service = service
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[UUID] = set()
+        """The sessions and runs whose backends these tasks terminate."""
 
     async def run(self) -> None:
         """Returns when the ends are recorded; the backends are terminated in the background.
@@ -109,7 +101,7 @@ class Takeover:
         ended[RunState.INTERRUPTED] += len(found.interrupted)
         ended[RunState.TIMED_OUT] += len(found.overdue)
         for closed in (*found.closed, *found.left_sessions):
-            self._start(closed, self._end_session)
+            self._start(closed, self._service.end_closed)
         for orphan in (*found.interrupted, *found.overdue):
             self._start(orphan, self._end_run)
         for orphan in found.left_runs:
@@ -119,25 +111,22 @@ class Takeover:
         """Terminates no more backends."""
         await cancel_all(self._tasks)
 
-    def _start(self, left: Left, end: Callable[[Left], Awaitable[None]]) -> None:
+    def _start(self, left: Left, end: Callable[[Left], Coroutine[Any, Any, None]]) -> None:
         """`end` terminates the backend."""
-        process = self._runner.process
-
-        async def finish() -> None:
-            await end(left)
-            with contextlib.suppress(HowdahError):  # another process tries once more
-                await self._database.write(
-                    lambda session: UnendedBackends(session).remove(left.id, process=process)
-                )
-
-        task = asyncio.create_task(finish(), name="sessions: takeover of one")
+        self._ending.add(left.id)
+        task = asyncio.create_task(end(left), name="sessions: takeover of one")
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(lambda ended: self._settle(left.id, ended))
 
-    def _forget(self, task: "asyncio.Task[None]") -> None:
+    def _settle(self, left_id: UUID, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, HowdahError):
             log.error("cannot end what a dead process has left", exc_info=error)
+            return  # a bug: no later round of this process tries again
+        self._ending.discard(left_id)
+        if error is not None:
+            log.info("cannot end %s yet, will retry: %s", left_id.hex, error)
 
     async def _write(self, session: Session) -> _TakenOver:
         """One transaction: a process that wakes up either is alive, or has nothing left to write.
@@ -155,21 +144,30 @@ class Takeover:
             await record_rescue(session, one)
         interrupted = await interrupt_orphans(session, keep=keep)
         overdue = await end_overdue(session, judge, keep=keep)
-        left_sessions, left_runs = await _adopt(session, judge)
+        left_sessions, left_runs = await self._find_left(session, judge)
         ended: list[SessionBackend | OrphanRow] = [*closed, *interrupted, *overdue]
         unended = [one.id for one in ended if one.backend_pid is not None]
         await UnendedBackends(session).add(unended, process=judge)
         return _TakenOver(fenced, closed, interrupted, overdue, left_sessions, left_runs)
 
-    async def _end_session(self, closed: SessionBackend) -> None:
-        """No later round finds it: its row is closed."""
-        await retry(
-            lambda: self._service.end_closed(closed),
-            on=(Unavailable, Overloaded),
-            backoff=BACKOFF,
-            deadline=asyncio.get_running_loop().time() + END_SESSION_S,
-            report=lambda error: log.info("cannot end session %s yet: %s", closed.id.hex, error),
-        )
+    async def _find_left(
+        self, session: Session, judge: int
+    ) -> tuple[Sequence[SessionBackend], Sequence[OrphanRow]]:
+        """The sessions and runs whose backends are left to this process, except those in `_ending`.
+
+        Dead and stopped processes leave theirs. Its own are those that an earlier round could not
+        end or did not hear of, and those of sessions and runs that it has ended for a client.
+        """
+        backends = UnendedBackends(session)
+        await backends.adopt(judge)
+        ids = [each for each in await backends.of_process(judge) if each not in self._ending]
+        if not ids:
+            return (), ()
+        sessions, runs = await find_closed(session, ids), await find_ended_runs(session, ids)
+        found = {one.id for one in sessions} | {one.id for one in runs}
+        for deleted in set(ids) - found:
+            await backends.remove(deleted, process=judge)
+        return sessions, runs
 
     async def _end_run(self, orphan: OrphanRow) -> None:
         log.warning("run %s was ended, because its process is dead or hangs", orphan.id.hex)
@@ -177,24 +175,7 @@ class Takeover:
         await self._end_backend(orphan)
 
     async def _end_backend(self, orphan: OrphanRow) -> None:
-        await load_drivers()
-        from db.workbench.sessions.rescue import end_backend
-
-        await end_backend(self._workbench, f"run {orphan.id.hex}", orphan)
-
-
-async def _adopt(
-    session: Session, judge: int
-) -> tuple[Sequence[SessionBackend], Sequence[OrphanRow]]:
-    """The sessions and runs whose backends a process has left that died or stopped."""
-    ids = await UnendedBackends(session).adopt(judge)
-    if not ids:
-        return (), ()
-    sessions, runs = await find_closed(session, ids), await find_ended_runs(session, ids)
-    found = {one.id for one in sessions} | {one.id for one in runs}
-    for deleted in set(ids) - found:
-        await UnendedBackends(session).remove(deleted, process=judge)
-    return sessions, runs
+        await self._service.end_backend(f"run {orphan.id.hex}", orphan)
 
 
 async def _listen(

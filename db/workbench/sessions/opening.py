@@ -1,14 +1,22 @@
 """Inserts the row of a new session, and prepares its connection."""
 
 import asyncio
+import logging
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
 
+from db.concurrency.waiting import Backoff, retry
 from db.connections import Connections
-from db.database_sessions import DatabaseSessionRow, DatabaseSessions, IsolationLevel
-from db.errors import Unavailable
+from db.database_sessions import (
+    CloseReason,
+    DatabaseSessionRow,
+    DatabaseSessions,
+    IsolationLevel,
+)
+from db.errors import HowdahError, Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
@@ -22,11 +30,16 @@ from db.workbench.connections.libpq import (
     learn_backend,
 )
 from db.workbench.execution.statement.read_only_notice import read_only_notice
+from db.workbench.sessions.closing import record_closed
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
 from db.workbench.sql.pinned import pinned
 
+log = logging.getLogger(__name__)
+
 SET_UP_S = 5.0
+FORGET_S = 15.0
+BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 _BACKEND = pinned(
     "SELECT backend_start::text FROM pg_catalog.pg_stat_activity "
     "WHERE pid = pg_catalog.pg_backend_pid()"
@@ -75,20 +88,29 @@ async def insert_session(
 
 
 async def forget_session(
-    database: Database, row: DatabaseSessionRow, key: str | None, error: str
+    database: Database, row: DatabaseSessionRow, key: str | None, error: str, *, keep: timedelta
 ) -> None:
     """Deletes a session that could not be opened: the call may be repeated with its key.
 
-    `error` is the code of the failure.
+    `error` is the code of the failure. Tries for FORGET_S, because no process holds the session.
     """
 
     async def forget(session: Session) -> None:
-        await DatabaseSessions(session, row.owner_id).delete_opening(row.id)
+        owner = row.owner_id
+        if not await DatabaseSessions(session, owner).delete_opening(row.id):
+            # The connection to our database was lost when the session was recorded as open.
+            await record_closed(session, owner, row.id, CloseReason.LOST, keep=keep)
         if key is not None:
             await Idempotency(session, row.owner_id).forget(key)
         await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error)
 
-    await database.transaction(forget)
+    await retry(
+        lambda: database.transaction(forget),
+        on=(HowdahError,),
+        backoff=BACKOFF,
+        deadline=asyncio.get_running_loop().time() + FORGET_S,
+        report=lambda error: log.warning("cannot forget session %s: %s", row.id.hex, error),
+    )
 
 
 async def record_opened(

@@ -19,7 +19,8 @@ from db.errors import HowdahError
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
-from db.runs import Backend, RunRow, Runs
+from db.replicas import UnendedBackends
+from db.runs import Backend, OrphanRow, RunRow, Runs
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.request.run_request import RunRequest
@@ -167,15 +168,30 @@ class DatabaseSessionsService:
 
     async def end_closed(self, closed: SessionBackend) -> None:
         """Ends what is left of a session that its process did not close: runs and backend."""
+        keep, reason = self._runner.limits.retention, CloseReason(closed.close_reason)
+        process = self._runner.process
+
+        async def record(session: Session) -> Sequence[RunRow]:
+            owner, session_id = closed.owner_id, closed.id
+            runs = await record_closed(session, owner, session_id, reason, keep=keep)
+            await UnendedBackends(session).add([session_id], process=process)
+            return runs
+
+        runs = await self._database.transaction(record)
+        await publish_session(self._events, closed.id, runs)
+        await self.end_backend(f"session {closed.id.hex}", closed)
+
+    async def end_backend(self, subject: str, left: SessionBackend | OrphanRow) -> None:
+        """Terminates the backend of an ended session or run, and forgets that it had to."""
         await load_drivers()
         from db.workbench.sessions.rescue import end_backend
 
-        keep, reason = self._runner.limits.retention, CloseReason(closed.close_reason)
-        runs = await self._database.transaction(
-            lambda session: record_closed(session, closed.owner_id, closed.id, reason, keep=keep)
-        )
-        await publish_session(self._events, closed.id, runs)
-        await end_backend(self._workbench, f"session {closed.id.hex}", closed)
+        process = self._runner.process
+        await end_backend(self._workbench, subject, left)
+        with contextlib.suppress(HowdahError):  # it is terminated once more
+            await self._database.write(
+                lambda session: UnendedBackends(session).remove(left.id, process=process)
+            )
 
     async def _end_statements(
         self, owner: OwnerId, connection_id: UUID, backends: Sequence[Backend]
@@ -211,7 +227,8 @@ class DatabaseSessionsService:
             row = await self._require_holder().open(new.row)
         except Exception as error:
             code = error.code if isinstance(error, HowdahError) else HowdahError.code
-            await forget_session(self._database, new.row, key, code)
+            keep = self._runner.limits.retention
+            await forget_session(self._database, new.row, key, code, keep=keep)
             raise
         await publish_session(self._events, row.id)
         return row

@@ -37,11 +37,7 @@ COPIED = "The installation that this database was copied from"
 async def take_over(services: Services) -> None:
     """What a replica does periodically for processes that are dead or hang."""
     await Takeover(
-        services.database,
-        services.events,
-        services.workbench,
-        services.runner,
-        services.database_sessions,
+        services.database, services.events, services.runner, services.database_sessions
     ).run()
     await services.scripts.interrupt_orphans()
 

@@ -5,7 +5,7 @@ that. Nothing is cached, because tables and types may change between runs.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import msgspec
 import psycopg
@@ -100,8 +100,7 @@ async def describe(
     rows = await _query(connection, query, frame, max_rows=max_rows)
     names = {int(row.oid): row.text or "" for row in rows if row.number == 0}
     sources = {protocol.Origin(int(row.oid), row.number): row for row in rows if row.number}
-    indexes = [_Index.of(row) for row in rows if row.number is None]
-    keys = {oid: _find_key(oid, indexes, sources) for oid in {index.table for index in indexes}}
+    keys = _find_keys(map(_Index.of, (row for row in rows if row.number is None)), sources)
     return [
         _with_source(
             msgspec.structs.replace(column, type=column.type or names.get(column.type_oid, "")),
@@ -128,53 +127,57 @@ async def _query(
     return rows
 
 
+_Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=protocol.MAX_NAME_CHARS)]
+
+
 class _Row(NamedTuple):
     """A row of the query; the names are those of the row of a column."""
 
     oid: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,10}$")]
     number: int | None
-    text: str | None
+    text: _Text | None
     nullable: bool | None
     may_have_key: bool | None
-    schema_name: str | None
-    table_name: str | None
-    column_name: str | None
+    schema_name: _Text | None
+    table_name: _Text | None
+    column_name: _Text | None
 
 
 class _Index(NamedTuple):
     """A unique index on columns of a table."""
 
     table: int
-    numbers: tuple[int, ...]
+    numbers: frozenset[int]
     is_primary: bool
 
     @classmethod
     def of(cls, row: _Row) -> Self:
         try:
             numbers = (row.text or "").split()[: int(row.schema_name or 0)]
-            return cls(int(row.oid), tuple(map(int, numbers)), bool(row.nullable))
+            return cls(int(row.oid), frozenset(map(int, numbers)), bool(row.nullable))
         except ValueError as error:
             raise UnexpectedRows from error
 
 
-def _find_key(
-    table: int, indexes: Iterable[_Index], sources: Mapping[protocol.Origin, _Row]
-) -> tuple[int, ...]:
-    """The columns that identify a row of the table. Empty if the result cannot tell.
+def _find_keys(
+    indexes: Iterable[_Index], sources: Mapping[protocol.Origin, _Row]
+) -> Mapping[int, frozenset[int]]:
+    """The columns that identify a row, by table. A table of which the result cannot tell is absent.
 
-    A key that the result has completely comes first, then the primary key.
+    A key that the result has completely comes first, then the primary key. Takes linear time,
+    because a hostile server may answer with thousands of tables, each with an index.
     """
-
-    def is_complete(index: _Index) -> bool:
-        found = [sources.get(protocol.Origin(table, number)) for number in index.numbers]
-        return all(each is not None and each.nullable is False for each in found)
-
-    if not all(each.may_have_key for origin, each in sources.items() if origin.table_oid == table):
-        return ()
-    keys = [index for index in indexes if index.table == table]
-    keys = [index for index in keys if index.is_primary or is_complete(index)]
-    keys.sort(key=lambda index: (not is_complete(index), not index.is_primary, len(index.numbers)))
-    return keys[0].numbers if keys else ()
+    without_key = {origin.table_oid for origin, row in sources.items() if not row.may_have_key}
+    best: dict[int, tuple[tuple[bool, bool, int], frozenset[int]]] = {}
+    for index in indexes:
+        shown = [sources.get(protocol.Origin(index.table, number)) for number in index.numbers]
+        is_partial = not all(row is not None and row.nullable is False for row in shown)
+        if index.table in without_key or (is_partial and not index.is_primary):
+            continue
+        rank = is_partial, not index.is_primary, len(index.numbers)
+        if index.table not in best or rank < best[index.table][0]:
+            best[index.table] = rank, index.numbers
+    return {table: numbers for table, (_, numbers) in best.items()}
 
 
 def _with_source(

@@ -23,12 +23,22 @@ from db.workbench.execution.run_failures import hint_of
 from db.workbench.results.value_conversion import RowLoader
 from db.workbench.sql.sql_text import line_and_column
 
+MAX_COLUMNS = 1_664
+"""Of a result in PostgreSQL. Each takes space in our database and time in all that reads them."""
+MAX_NAME_CHARS = 1_000
+"""Longer names of columns are truncated; PostgreSQL does so at 63 bytes."""
 CHUNK_ROWS = 10
 """Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""
 MAX_CATALOGUE_CHARS = 8_000_000
 """Of all rows of our own queries together; those of PostgreSQL are a fraction of it."""
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
+MAX_LABEL_CHARS = 100
+"""Longer severities and SQLSTATEs of notices are truncated, of which PostgreSQL has short ones."""
+MAX_POSITION_DIGITS = 9
+"""No statement has more characters or bytes than it can count."""
+MAX_COUNT = 2**53 - 1
+"""The API can represent no larger number of rows."""
 
 R = TypeVar("R")
 Parameters: TypeAlias = Sequence[bytes | None]
@@ -146,10 +156,13 @@ async def query_catalogue(
 
 
 def columns_of(connection: Connection, result: PGresult) -> list[Column]:
+    """Raises UnexpectedRows if there are more than PostgreSQL can return."""
+    if result.nfields > MAX_COLUMNS:
+        raise UnexpectedRows
     found = []
     for index in range(result.nfields):
         oid = result.ftype(index)
-        name = (result.fname(index) or b"").decode(errors="replace")
+        name = (result.fname(index) or b"")[:MAX_NAME_CHARS].decode(errors="replace")
         found.append(Column(name=name, type=_type_name(connection, oid), type_oid=oid))
     return found
 
@@ -172,6 +185,12 @@ def command_of(result: PGresult) -> str | None:
     """The command tag without its counts, such as `INSERT` or `CREATE TABLE`."""
     words = (result.command_status or b"").decode(errors="replace").split()
     return " ".join(word for word in words if not word.isdigit()) or None
+
+
+def rows_affected_of(result: PGresult) -> int | None:
+    """The count of the command tag. None without one, or if no PostgreSQL can have counted it."""
+    count = result.command_tuples
+    return None if count is None or count > MAX_COUNT else count
 
 
 def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failure:
@@ -199,9 +218,11 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
 
 def notice_of(diagnostic: Diagnostic) -> ServerNotice:
     return ServerNotice(
-        severity=diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE",
+        severity=(diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE")[
+            :MAX_LABEL_CHARS
+        ],
         message=(diagnostic.message_primary or "")[:MAX_MESSAGE_CHARS],
-        sqlstate=diagnostic.sqlstate,
+        sqlstate=(diagnostic.sqlstate or "")[:MAX_LABEL_CHARS] or None,
         detail=(diagnostic.message_detail or "")[:MAX_MESSAGE_CHARS] or None,
         hint=(diagnostic.message_hint or "")[:MAX_MESSAGE_CHARS] or None,
     )
@@ -226,7 +247,7 @@ def _severity(result: PGresult) -> str | None:
 
 def _position(result: PGresult, statement: str, *, counts_bytes: bool) -> int | None:
     text = _field(result, DiagnosticField.STATEMENT_POSITION)
-    if text is None or not text.isdigit():
+    if text is None or len(text) > MAX_POSITION_DIGITS or not text.isdecimal():
         return None
     position = int(text)
     if counts_bytes:

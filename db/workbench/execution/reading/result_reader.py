@@ -274,7 +274,7 @@ class ResultReader:
         command = protocol.command_of(result)
         ending.command = command
         if self.columns is None or command in _COUNTING_COMMANDS:
-            ending.rows_affected = result.command_tuples
+            ending.rows_affected = protocol.rows_affected_of(result)
 
     async def _handle_rows(self, connection: Connection, result: PGresult) -> None:
         if self.columns is None:

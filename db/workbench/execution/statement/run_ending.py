@@ -110,9 +110,10 @@ def _lost_before_statement(error: psycopg.Error) -> Failure:
     """Repeats the reason of the server, if it gave one."""
     if error.sqlstate is None or error.diag.message_primary is None:
         return LOST_BEFORE_STATEMENT
+    reason = protocol.notice_of(error.diag)
     return msgspec.structs.replace(
         LOST_BEFORE_STATEMENT,
-        message=error.diag.message_primary[: protocol.MAX_MESSAGE_CHARS],
-        sqlstate=error.sqlstate,
-        severity=error.diag.severity_nonlocalized or error.diag.severity,
+        message=reason.message,
+        sqlstate=reason.sqlstate,
+        severity=reason.severity,
     )

@@ -46,6 +46,12 @@ async def test_end_mark_of_csv_is_found_between_pieces(content: bytes, bad: int 
     assert await read(every) == (bad or content)
 
 
+async def test_end_marks_within_quotes_are_searched_in_linear_time() -> None:
+    """A piece of the object store may have as many, which blocked the event loop for minutes."""
+    content = b'"' + b"\n\\." * 350_000 + b'\n"\n'
+    assert await read(without_end_marks(divided(content))) == content
+
+
 def source(*columns: str, width: int = 0) -> ImportSource:
     return ImportSource(
         file_id=new_id(),
@@ -83,6 +89,7 @@ def test_position_is_found_in_the_words_of_the_server() -> None:
     assert source_position('COPY a, b, line 3, column c: "x, line 4"') == (3, "c")
     assert source_position(german) == (7, "Preis")
     assert source_position('COPY t, line 2: "1,a"') == (2, None)
+    assert source_position(f"COPY t, line {'9' * 5_000}") == (None, None)
     assert source_position("SQL statement") == source_position(None) == (None, None)
 
 

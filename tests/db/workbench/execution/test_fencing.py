@@ -13,6 +13,7 @@ from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.runs import RunState, interrupt_orphans
 from db.security.vault import Vault
+from db.workbench.execution import runner
 from db.workbench.sessions.open_request import OpenRequest
 from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, forget_process, replica, sit
@@ -149,6 +150,21 @@ async def test_takeover_does_not_wait_for_a_target_that_does_not_respond(
             link.mend()
             await desk.until_gone(pid)
             await takeover.close()
+
+
+async def test_backend_of_a_run_that_was_cancelled_for_a_hung_process_is_ended(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No takeover finds the run itself, because it has ended."""
+    monkeypatch.setattr(runner, "CANCEL_WITHIN_S", 0.2)
+    async with replica() as other, replica() as hung:
+        run = await sit(hung).start("SELECT pg_sleep(60)")
+        pid = await sit(hung).until_backend(run)
+        monkeypatch.setattr(hung.runner._executor, "stop", lambda *_: True)
+        result = await other.runner.cancel(run.owner_id, run.id)
+        assert (result.outcome, result.run.state) == ("TERMINATED", RunState.CANCELLED)
+        await takeover_by(other).run()
+        await sit(other).until_gone(pid)
 
 
 async def test_run_ended_by_another_process_leaves_its_backend_to_no_other_run(

@@ -14,7 +14,7 @@ from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
-from db.runs import Runs, RunState
+from db.runs import RunRow, Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
@@ -205,6 +205,31 @@ async def test_run_with_unconfirmed_acceptance_is_executed(
     assert (await desk.end_of(accepted)).state == RunState.SUCCEEDED
     await desk.runner._executor.close(grace_s=10)  # waits until the connection is reset
     assert not any(desk.runner._scheduler._slots._held.values())
+
+
+async def test_run_with_unconfirmed_claim_is_executed(
+    open_runner: OpenRunner, sit: OpenRunner, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection to Howdah's database drops when the claim was committed."""
+    write = Database.write
+
+    async def commit_and_drop(self: Database, work: Any, **options: Any) -> Any:
+        found = await write(self, work, **options)
+        if isinstance(found, RunRow) and found.state == RunState.RUNNING:
+            monkeypatch.undo()
+            raise Dropped("The connection dropped.", hint="Try again.")
+        return found
+
+    ada = await sit(await open_runner(max_running=1), "Ada")
+    running = await ada.start(f"SELECT {gate.wait}")
+    waiting = await ada.start("SELECT 1")
+    assert waiting.state == RunState.QUEUED
+    await gate.reached()
+    monkeypatch.setattr(Database, "write", commit_and_drop)
+    await gate.open()
+    assert (await ada.end_of(running)).state == RunState.SUCCEEDED
+    assert (await ada.end_of(waiting)).state == RunState.SUCCEEDED
+    assert Database.write is write  # it did drop
 
 
 async def test_failures_of_one_owner_hide_none_of_another_in_the_log(

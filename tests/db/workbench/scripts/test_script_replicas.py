@@ -22,6 +22,7 @@ from db.scripts import (
     delete_expired_scripts,
     expire_scripts_over_quota,
 )
+from db.workbench.scripts.course import Course
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.open_request import OpenRequest
@@ -215,6 +216,24 @@ async def test_statement_whose_start_was_not_confirmed_is_executed_once(
         assert (script.state, script.succeeded_count, len(lost)) == (ScriptState.SUCCEEDED, 2, 3)
         async with one.server.database.read() as session:
             assert await ScriptedRuns(session, one.owner).running(script.id) == []
+
+
+async def test_script_with_an_internal_error_leaves_no_open_transaction(
+    seat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Course, "record", fail)
+    async with seat() as one:
+        session_id = await one.open()
+        single = ScriptTransaction.SINGLE
+        script = await one.start("SELECT 1; SELECT 2", session_id=session_id, transaction=single)
+        assert (await one.end_of(script)).state == ScriptState.FAILED
+        async with patience(), one.sessions.follow(one.owner, session_id) as watch:
+            row = await watch.current()
+            while not row.is_closed:
+                row = await watch.next_change()
 
 
 async def test_texts_of_scripts_count_with_those_of_runs(seat: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
 from db.workbench.execution.request.run_request import RunRequest
-from db.workbench.sessions import service
+from db.workbench.sessions import rescue, service
 from db.workbench.sessions.maintenance import Takeover
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -82,9 +82,7 @@ class Seat(NamedTuple):
 
     def takeover(self) -> Takeover:
         server = self.server
-        return Takeover(
-            server.database, server.events, server.workbench, server.runner, self.service
-        )
+        return Takeover(server.database, server.events, server.runner, self.service)
 
 
 @pytest.fixture
@@ -178,11 +176,36 @@ async def test_takeover_ends_a_session_after_an_outage_that_followed_the_close(
         monkeypatch.setattr(survivor.service, "end_closed", end_after_an_outage)
         await committed.write(lambda session: forget(session, row.id))
         takeover = survivor.takeover()
-        await takeover.run()
         async with patience():
-            await is_ended.wait()
+            while not is_ended.is_set():
+                await takeover.run()
+                await asyncio.sleep(0.01)
+        assert attempts == 2
         await takeover.close()
         await until_not_held(dead, row.id)
+
+
+async def test_backend_of_a_session_that_was_closed_for_a_hung_process_is_ended_later(
+    seat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that holds the session hears nothing, and the target does not respond."""
+
+    async def ignore(_: object) -> None:
+        """What a process does that hangs."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(service, "CLOSE_WITHIN_S", 0.2)
+    async with seat() as hung, seat() as other:
+        row = await hung.open()
+        monkeypatch.setattr(hung.service.holder, "check", ignore)
+        with monkeypatch.context() as patched:
+            patched.setattr(rescue, "_terminate", hang)
+            closed = await other.service.close(other.owner, row.id)
+        assert closed.close_reason == CloseReason.CLIENT
+        await other.takeover().run()
+        await other.until_gone(row)
 
 
 async def test_process_sends_nothing_in_session_that_another_has_closed(
