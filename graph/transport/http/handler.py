@@ -165,8 +165,8 @@ class _Exchange:
         streams: ReservedStreams = self._scope["state"]["streams"]
         match self._scope["method"]:
             case "PUT":
-                address = address_of(self._scope)
-                stream = streams.reserve(viewer, authorization, address=address)
+                network = network_of(address_of(self._scope))
+                stream = streams.reserve(viewer, authorization, network=network)
                 await self._send_text(201, stream.token.encode())
             case "GET":
                 stream = streams.find(token or "", viewer, by_token=True)
@@ -176,7 +176,7 @@ class _Exchange:
                 request = await self._read()
                 context = self._gateway.context(viewer, self._request_id, self._scope)
                 context.reads = self._reads()
-                stream.start(request, context, self._gateway)
+                stream.start(request, context, self._gateway, authorization)
                 await self._send_text(202)
             case "DELETE":
                 stream = streams.find(token or "", viewer)
