@@ -204,7 +204,8 @@ class _Socket:
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
         standbys = self._gateway.services.standbys
         if standbys is not None and self._keeps_position:
-            context.reads = OperationReads(standbys, None)
+            is_anonymous = self._viewer is None
+            context.reads = OperationReads(standbys, None, is_anonymous=is_anonymous)
         refusal = None
         try:
             async with contextlib.aclosing(
