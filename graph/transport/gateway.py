@@ -33,6 +33,8 @@ Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | No
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
 
 RECHECK_S = 30.0
+ANONYMOUS_LIFE_S = 60.0
+"""Without a viewer, a socket or a stream can only read `health` and sign in."""
 
 
 class Shutdown:
@@ -147,10 +149,13 @@ class Gateway:
         """Wait until the session ends: by expiry, sign-out, revocation or removal of its user.
 
         A change of the user's role ends it too: a socket keeps the viewer that it began with.
+        Without a viewer it ends after ANONYMOUS_LIFE_S.
         """
-        if viewer is None:  # there is no session to end
-            never: asyncio.Future[HowdahError] = asyncio.get_running_loop().create_future()
-            return await never
+        if viewer is None:
+            await asyncio.sleep(ANONYMOUS_LIFE_S)
+            return Unauthenticated(
+                "This connection has not signed in.", hint="Connect again with an access token."
+            )
         expires_at = viewer.expires_at
         with self.services.identity.access.watch(viewer.id) as access:
             while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:

@@ -2,7 +2,8 @@
 
 from starlette.types import Message, Scope, Send
 
-from db.postgres.standbys import OperationReads, Standbys
+from db.postgres.standbys import Standbys
+from db.postgres.standbys.positions import BEYOND
 
 SEEN = b"howdah-seen"
 
@@ -10,15 +11,15 @@ SEEN = b"howdah-seen"
 def telling_position(standbys: Standbys, scope: Scope, send: Send) -> Send:
     """Adds the header to a response that is no operation, such as that of an upload.
 
-    Only if its request has the header. The response begins after the commit.
+    Only if its request has the header. Anyone may send one, so that it leads to the primary.
     """
     if SEEN not in dict(scope["headers"]):
         return send
 
     async def send_with_position(message: Message) -> None:
         if message["type"] == "http.response.start":
-            position = await OperationReads(standbys, None).position()
-            message = {**message, "headers": [*message["headers"], (SEEN, position.encode())]}
+            position = standbys.format(BEYOND).encode()
+            message = {**message, "headers": [*message["headers"], (SEEN, position)]}
         await send(message)
 
     return send_with_position

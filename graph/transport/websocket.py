@@ -28,8 +28,6 @@ from graph.transport.socket_limit import Place
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
 CLOSE_WAIT_S = 2.0
-ANONYMOUS_LIFE_S = 60.0
-"""Without a viewer, a socket can only read `health` and sign in."""
 MAX_OPERATIONS = 100
 _SEEN = SEEN.decode()
 """In the payload of `connection_init`: the results have `extensions.seen`. They are read on the
@@ -207,7 +205,8 @@ class _Socket:
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
         standbys = self._gateway.services.standbys
         if standbys is not None and self._keeps_position:
-            context.reads = OperationReads(standbys, None)
+            is_anonymous = self._viewer is None
+            context.reads = OperationReads(standbys, None, is_anonymous=is_anonymous)
         refusal = None
         try:
             async with contextlib.aclosing(
@@ -242,13 +241,7 @@ class _Socket:
         Clients take such an error as the end of a subscription. Without it, graphql-ws connects
         again after 4403, asks its application for new credentials, and subscribes again.
         """
-        if self._viewer is None:
-            await asyncio.sleep(ANONYMOUS_LIFE_S)
-            error: HowdahError = Unauthenticated(
-                "This socket has not signed in.", hint="Connect again with an access token."
-            )
-        else:
-            error = await self._gateway.session_end(self._viewer, self._authorization)
+        error = await self._gateway.session_end(self._viewer, self._authorization)
         raise _Closed(4403, _reason(error))
 
     async def _receive(self) -> Message:

@@ -19,7 +19,7 @@ from db.settings import Settings
 from graph.server import http_protocol
 from graph.server.http_protocol import ConnectionsByAddress
 from graph.server.uvicorn_server import Server, create_config
-from graph.transport import graphiql, websocket
+from graph.transport import gateway, graphiql
 from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
 from graph.transport.socket_limit import SocketLimit
@@ -237,7 +237,7 @@ SIGNED_IN = '{"type": "connection_init", "payload": {"Authorization": "Bearer x"
 async def test_socket_that_never_signs_in_is_closed(
     toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "ANONYMOUS_LIFE_S", 1.0)
+    monkeypatch.setattr(gateway, "ANONYMOUS_LIFE_S", 1.0)
     address = f"ws://{toy_server.address}/graphql"
     async with connecting(address) as socket:
         await socket.send(INIT)

@@ -40,7 +40,7 @@ async def read_at(reader: Reader, group: StandbyGroup) -> asyncio.Task[str]:
     await reader.create("first")
     await reader.wait_for_standby()
     assert reader.seen is not None
-    reads = reads_of(standbys_of(reader.replica), reader.seen.encode())
+    reads = reads_of(standbys_of(reader.replica), reader.seen.encode(), is_anonymous=False)
     assert reads is not None
 
     async def read() -> str:

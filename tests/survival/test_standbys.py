@@ -193,6 +193,27 @@ async def test_query_over_a_socket_has_a_position(reader: Reader) -> None:
     assert await reader.titles() == {"first"}
 
 
+async def test_anonymous_client_does_not_learn_how_much_was_written(reader: Reader) -> None:
+    """A failed sign-in writes more for an account that exists."""
+    await reader.create("first")
+    assert reader.seen is not None
+    beyond = f"{reader.seen.partition('.')[0]}.{'f' * 16}"
+    http, body = reader.replica.http, {"query": "{ health { status } }"}
+    for seen in ("", reader.seen):
+        answer = await http.post("/graphql", json=body, headers={SEEN: seen})
+        assert (answer.json()["data"], answer.headers[SEEN]) == (
+            {"health": {"status": "OK"}},
+            beyond,
+        )
+    assert (await http.get("/healthz", headers={SEEN: ""})).headers[SEEN] == beyond
+    async with Socket.opened(reader.replica.address, {SEEN: ""}) as socket:
+        await socket.subscribe(body["query"])
+        assert (await socket.hear())["payload"]["extensions"] == {"seen": beyond}
+    reader.seen = beyond
+    assert await reader.titles() == {"first"}
+    assert reader.seen != beyond
+
+
 async def test_results_have_no_position_unless_the_client_keeps_one(reader: Reader) -> None:
     payload = {"Authorization": f"Bearer {reader.token}"}
     async with Socket.opened(reader.replica.address, payload) as socket:

@@ -11,6 +11,7 @@ from db.errors import Overloaded, Unavailable
 from db.postgres.engine import ReadSession, SingleReads
 from db.postgres.monitoring.figures import StatementCount
 from db.postgres.standbys.figures import Fallback
+from db.postgres.standbys.positions import BEYOND
 from db.postgres.standbys.standby import StandbyLife
 from db.postgres.standbys.standbys import Standbys
 from db.postgres.statements import Statement
@@ -20,9 +21,13 @@ READ_S = 1.5
 the standby answers everything else."""
 
 
-def reads_of(standbys: Standbys, header: bytes | None) -> "OperationReads | None":
+def reads_of(
+    standbys: Standbys, header: bytes | None, *, is_anonymous: bool
+) -> "OperationReads | None":
     """The reads of a request with this value of `Howdah-Seen`; None if it has no such header."""
-    return None if header is None else OperationReads(standbys, standbys.parse(header))
+    if header is None:
+        return None
+    return OperationReads(standbys, standbys.parse(header), is_anonymous=is_anonymous)
 
 
 class OperationReads:
@@ -30,13 +35,17 @@ class OperationReads:
 
     A query reads on the standby that was chosen for it. As soon as it runs a statement elsewhere,
     which is on the primary, it stays there: what it has written or read there is in no standby yet.
+
+    The position tells how many bytes the server has written. A failed sign-in writes more of them
+    for an account that exists, so that an anonymous client gets BEYOND.
     """
 
-    __slots__ = ("_life", "_sent", "_standbys", "_statements", "seen")
+    __slots__ = ("_is_anonymous", "_life", "_sent", "_standbys", "_statements", "seen")
 
-    def __init__(self, standbys: Standbys, seen: int | None) -> None:
+    def __init__(self, standbys: Standbys, seen: int | None, *, is_anonymous: bool) -> None:
         """`seen` is the position of the client; None if any standby may lack what it has seen."""
         self.seen = seen
+        self._is_anonymous = is_anonymous
         self._standbys = standbys
         self._life: StandbyLife | None = None
         self._statements: StatementCount | None = None
@@ -79,8 +88,9 @@ class OperationReads:
 
         Call it after the last statement.
         """
-        found = await self._standbys.position_of(self.life)
-        return self._standbys.format(found)
+        if self._is_anonymous:
+            return self._standbys.format(BEYOND)
+        return self._standbys.format(await self._standbys.position_of(self.life))
 
 
 class RoutedReads(ReadSession):

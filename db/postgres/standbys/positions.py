@@ -8,7 +8,7 @@ from sqlalchemy import text
 from db.postgres.statements import compile_statement
 
 BEYOND = 2**64 - 1
-"""No server has it: it stands for a position that could not be read."""
+"""No server has it: it stands for a position that could not be read, or is not to be shown."""
 
 MARK_CHARACTERS = 8
 _FORM = re.compile(rf"([0-9a-f]{{{MARK_CHARACTERS}}})\.([0-9a-f]{{1,16}})")

@@ -128,7 +128,7 @@ class _Exchange:
             token_error = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
-        context.reads = self._reads()
+        context.reads = self._reads(viewer)
         try:
             prepared = await self._gateway.operations.prepare(
                 request, context, token_error=token_error
@@ -181,8 +181,8 @@ class _Exchange:
                 stream = streams.find(token or "", viewer)
                 request = await self._read()
                 context = self._gateway.context(viewer, self._request_id, self._scope)
-                context.reads = self._reads()
-                stream.start(request, context, self._gateway)
+                context.reads = self._reads(viewer)
+                stream.start(request, context, self._gateway, authorization)
                 await self._send_text(202)
             case "DELETE":
                 stream = streams.find(token or "", viewer)
@@ -218,9 +218,11 @@ class _Exchange:
             case method:
                 raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
 
-    def _reads(self) -> OperationReads | None:
+    def _reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys
-        return None if standbys is None else reads_of(standbys, self._headers.get(SEEN))
+        if standbys is None:
+            return None
+        return reads_of(standbys, self._headers.get(SEEN), is_anonymous=viewer is None)
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")

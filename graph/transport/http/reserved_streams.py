@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.http.accept import EVENT_STREAM
 from graph.transport.http.request_parsing import HttpRefusal
-from graph.transport.http.streams import FORMATS, wait_for_end
+from graph.transport.http.streams import FORMATS, until_first, wait_for_end
 
 OPENED_WITHIN_S = 10.0
 MAX_STREAMS_PER_USER = 20
@@ -73,8 +73,17 @@ class ReservedStream:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def start(self, request: GraphQLRequest, context: Context, gateway: Gateway) -> None:
-        """Starts an operation, named by `operationId` in the extensions of its request."""
+    def start(
+        self,
+        request: GraphQLRequest,
+        context: Context,
+        gateway: Gateway,
+        authorization: str | None,
+    ) -> None:
+        """Starts an operation, named by `operationId` in the extensions of its request.
+
+        It ends with the session of `authorization`, which may be another one than the stream's.
+        """
         operation_id = _checked_id((request.extensions or {}).get("operationId"))
         if self._write is None:
             raise HttpRefusal(
@@ -97,7 +106,7 @@ class ReservedStream:
                 f"This event stream already runs {MAX_OPERATIONS} operations.",
                 hint="End some of them by DELETE, or reserve another stream.",
             )
-        running = self._run(operation_id, request, context, gateway)
+        running = self._run(operation_id, request, context, gateway, authorization)
         self._running[operation_id] = asyncio.create_task(running)
 
     def end(self, operation_id: str | None) -> None:
@@ -106,17 +115,33 @@ class ReservedStream:
             task.cancel()
 
     async def _run(
-        self, operation_id: str, request: GraphQLRequest, context: Context, gateway: Gateway
+        self,
+        operation_id: str,
+        request: GraphQLRequest,
+        context: Context,
+        gateway: Gateway,
+        authorization: str | None,
     ) -> None:
+        sending = self._send_all(operation_id, gateway.answers(request, context))
         try:
-            async with contextlib.aclosing(gateway.answers(request, context)) as answers:
-                async for answer in answers:
-                    await self._next(operation_id, answer)
+            if authorization == self.authorization:
+                await sending
+            else:
+                session_end = gateway.session_end(context.viewer, authorization)
+                _, session = await until_first(sending, session_end)
+                if session.done() and not session.cancelled():
+                    ended = refuse(session.result(), request_id=context.request_id)
+                    await self._next(operation_id, ended)
         except Exception as error:  # noqa: BLE001 - an unexpected error must not end other operations
             await self._next(operation_id, refuse(error, request_id=context.request_id))
         if self._running.get(operation_id) is asyncio.current_task():
             del self._running[operation_id]  # first: the client may use the id again at once
             await self._complete(operation_id)
+
+    async def _send_all(self, operation_id: str, answers: AsyncGenerator[Answer]) -> None:
+        async with contextlib.aclosing(answers):
+            async for answer in answers:
+                await self._next(operation_id, answer)
 
     async def _end_operations(self, answer: Answer) -> None:
         """Tells each operation why it ends."""

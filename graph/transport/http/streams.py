@@ -75,7 +75,7 @@ class Stream:
         reconnects.
         """
         async with contextlib.aclosing(answers):
-            sent, session, *_ = await _until_first(
+            sent, session, *_ = await until_first(
                 self._send_all(answers),
                 session_end,
                 server_end,
@@ -105,7 +105,7 @@ async def wait_for_end(
     server_end: Coroutine[Any, Any, None],
 ) -> Answer | None:
     """Keeps an event stream alive until it ends; the answer that says why the session ended."""
-    session, *_ = await _until_first(
+    session, *_ = await until_first(
         session_end,
         server_end,
         _disconnected(receive),
@@ -126,7 +126,7 @@ async def _send_heartbeats(write: Callable[[bytes], Awaitable[None]], heartbeat:
         await write(heartbeat)
 
 
-async def _until_first(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+async def until_first(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
     """Runs all until the first is done, cancels the others, and raises the first error."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
+from graph.transport import gateway
 from graph.transport.http import reserved_streams
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ANN, Clock, Door, ToyServer, serving, toy_app
@@ -228,6 +229,36 @@ async def test_stream_tells_operations_that_the_token_expired(
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
         assert error["message"] == "The access token has expired."
         assert await stream.next() == Event("complete", {"id": "1"})
+        assert await stream.next() is None
+
+
+async def test_operation_ends_with_the_session_that_started_it(
+    browser: Browser, door: Door, clock: Clock
+) -> None:
+    """The stream was reserved by another session of the same user, which goes on."""
+    token = (await browser.reserve()).text
+    async with browser.open(token) as stream:
+        for name, authorization in (("first", "Bearer ann"), ("second", "Bearer ann-two")):
+            await browser.post(token, FOREVER, name, authorization=authorization)
+            began = await stream.next()
+            assert began is not None
+            assert began.data["payload"]["data"] == {"forever": str(ANN)}
+        door.second_open = False
+        ended = await stream.next()
+        assert ended is not None
+        (error,) = ended.data["payload"]["errors"]
+        assert (ended.data["id"], error["extensions"]["code"]) == ("second", "UNAUTHENTICATED")
+        assert await stream.next() == Event("complete", {"id": "second"})
+        again = await browser.post(token, FOREVER, "first")
+        assert code_of(again) == (409, "CONFLICT")  # it still runs
+
+
+async def test_stream_that_never_signs_in_is_ended(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "ANONYMOUS_LIFE_S", 1.0)
+    token = (await browser.http.put("/graphql")).text
+    async with browser.open(token) as stream:
         assert await stream.next() is None
 
 
