@@ -13,6 +13,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -106,7 +107,8 @@ class Replicas(Generic[S]):
 
     @change_statement
     def _beat(cls) -> ClauseElement:
-        steady = case((_ROW.seen_at < _ago("gap"), _NOW), else_=_ROW.steady_since)
+        is_gap = or_(_ROW.seen_at < _ago("gap"), _ROW.seen_at > _NOW)  # or the clock was set back
+        steady = case((is_gap, _NOW), else_=_ROW.steady_since)
         values: dict[str, Any] = {"seen_at": _NOW, "steady_since": steady}
         return (
             update(ReplicaProcess).where(_IS_SELF, _IS_LIVE).values(values).returning(_ROW.process)

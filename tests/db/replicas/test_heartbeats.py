@@ -15,6 +15,10 @@ _SILENCE = compile_change(
 _STEADY = compile_change(
     text("UPDATE replica_processes SET steady_since = steady_since - interval '1 minute'")
 )
+_AHEAD = compile_change(
+    text("""UPDATE replica_processes SET seen_at = seen_at + interval '1 hour',
+        steady_since = steady_since + interval '1 hour'""")
+)
 LONG = timedelta(seconds=16)
 
 
@@ -80,6 +84,18 @@ async def test_process_that_missed_heartbeats_fences_none(database: Database) ->
     await silence(database, 2)
     await silence(database, 1, timedelta(seconds=7))
     assert await fence(database, 1) == []
+
+
+async def test_process_judges_again_soon_after_the_clock_was_set_back(database: Database) -> None:
+    """And not only when the clock has reached the times that were recorded before."""
+    await register(database, 1, 2)
+    await database.write(lambda session: session.rows(_AHEAD))
+    assert await beat(database, 1)
+    assert await beat(database, 2)
+    await silence(database, 2)
+    assert await fence(database, 1) == []
+    await database.write(lambda session: session.rows(_STEADY))
+    assert await fence(database, 1) == [2]
 
 
 async def test_fenced_process_fences_none(database: Database) -> None:
