@@ -94,7 +94,7 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
             return None
         if first.fingerprint != _fingerprint(request):
             raise _key_reused()
-        return msgspec.json.decode(first.answer, type=answer)
+        return _decode(first.answer, answer)
 
     async def forget(self: "Idempotency[Session]", key: str) -> None:
         """Lets a request with `key` run again, because the first has failed after all."""
@@ -156,6 +156,12 @@ async def run_once(
 
 def _fingerprint(request: object) -> bytes:
     return hashlib.sha256(msgspec.json.encode(request)).digest()
+
+
+def _decode(answer: bytes, kind: type[R]) -> R:
+    """During an update the other release may have written a row with more, or fewer, fields."""
+    values = msgspec.json.decode(answer, type=list[msgspec.Raw])[: len(kind._fields)]
+    return msgspec.json.decode(msgspec.json.encode(values), type=kind)
 
 
 def _key_reused() -> Conflict:

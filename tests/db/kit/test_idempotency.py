@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import text
@@ -9,13 +9,22 @@ from db.kit import idempotency
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency, run_once
 from db.kit.sweeps import sweep_all
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
 from db.tasks import TaskFilter, TaskRow, Tasks
 
 AGE = compile_change(
     text("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
 )
+
+
+class OfOldRelease(NamedTuple):
+    id: int
+
+
+class OfNewRelease(NamedTuple):
+    id: int
+    added: str | None = None
 
 
 async def create(database: Database, owner: OwnerId, key: str, title: str = "one") -> TaskRow:
@@ -39,6 +48,21 @@ async def test_idempotency_retry_returns_first_answer(database: Database, owner:
     await database.write(lambda session: Tasks(session, owner).toggle(first.id))
     assert await create(database, owner, "k") == first
     assert await count(database, owner) == 1
+
+
+@pytest.mark.parametrize("release", [OfNewRelease, OfOldRelease])
+async def test_idempotency_returns_answer_of_another_release(
+    database: Database, owner: OwnerId, release: type[OfNewRelease | OfOldRelease]
+) -> None:
+    async def answered_by(kind: type[Any], row: Any) -> Any:
+        async def work(_: Session) -> Any:
+            return row
+
+        return await run_once(database, owner, work, key="k", request="call", answer=kind)
+
+    other = OfOldRelease if release is OfNewRelease else OfNewRelease
+    await answered_by(release, release(1))
+    assert await answered_by(other, None) == other(1)
 
 
 async def test_idempotency_other_input_is_conflict(database: Database, owner: OwnerId) -> None:

@@ -95,7 +95,7 @@ from graph.server.metrics import Metrics
 from graph.server.metrics.workers import share_metrics
 from db.figures import Distribution
 from graph.server.metrics.catalogue import (
-    EVENTS_UP, OPERATION_SECONDS, PLAN_HITS, STREAMS_OPEN, WORKERS
+    EVENTS_UP, OPERATION_SECONDS, PLAN_HITS, STREAMS_OPEN, SWEEP_SUCCESS, WORKERS
 )
 
 folder, number, events_up, *seconds = sys.argv[1:]
@@ -108,6 +108,7 @@ metrics = Metrics(
         (PLAN_HITS, (), 3),
         (STREAMS_OPEN, (), 2),
         (WORKERS, (), 1),
+        (SWEEP_SUCCESS, ("runs",), int(number)),
     ]
 )
 for duration in seconds:
@@ -154,6 +155,7 @@ async def test_metrics_of_workers_are_combined(tmp_path: Path) -> None:
     assert found["howdah_plan_hits_total"] == 6
     assert found["howdah_streams_open"] == 4
     assert found["howdah_events_up"] == 0
+    assert found['howdah_sweep_success_timestamp_seconds{sweep="runs"}'] == 1  # the oldest
     assert found["howdah_workers"] == 2
     assert found["process_resident_memory_bytes"] > 10_000_000
 
