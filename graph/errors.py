@@ -85,7 +85,7 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case _:
             shown["message"] = "An internal error occurred."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}
-    shown["message"] = _truncate(_FOUND.sub("", shown["message"]))
+    shown["message"] = _truncate(_reword(shown["message"]))
     shown["extensions"]["requestId"] = request_id
     return shown
 
@@ -102,6 +102,10 @@ def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[st
             extra={"request_id": request_id},
         )
     return [present(error, request_id=request_id) for error in errors]
+
+
+def _reword(message: str) -> str:
+    return _FOUND.sub("", message).replace("not to be None", "not to be null")
 
 
 def _truncate(message: str) -> str:

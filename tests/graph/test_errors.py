@@ -56,6 +56,14 @@ async def test_invalid_input_object_is_not_quoted_because_it_may_hold_a_password
         assert "SignInInput" in shown["message"]
 
 
+async def test_null_for_a_non_null_variable_is_called_null() -> None:
+    document = "mutation($i: DeleteTaskInput!) { deleteTask(input: $i) { deletedTaskId } }"
+    result = await schema.execute(document, variable_values={"i": {"id": None}})
+    assert result.errors
+    [shown] = present_all(result.errors, request_id="r1")
+    assert shown["message"].endswith("not to be null.")
+
+
 def test_unexpected_error_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     surprises = [
         GraphQLError("hunter2", path=["a", index], original_error=RuntimeError("hunter2"))
