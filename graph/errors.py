@@ -62,8 +62,8 @@ _DOCUMENT_HINT = "Check the operation and its variables against the schema."
 _MASK_HINT = "Try again. If the error persists, report the requestId to the operator."
 
 
-_FOUND = re.compile(r"[,;] found: [\[{].*[\]}]", re.DOTALL)
-"""graphql-core quotes the whole object that lacks a field, with the passwords in it."""
+_FOUND = re.compile(r"(?:, found| Found|; found): [\[{].*[\]}](?=\.)", re.DOTALL)
+"""graphql-core quotes the whole object that lacks a field or has an unknown one, with passwords."""
 
 
 def present(error: Exception, *, request_id: str) -> dict[str, Any]:
@@ -81,11 +81,12 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case GraphQLSyntaxError():
             shown["extensions"] = {"code": BadInput.code, "hint": _SYNTAX_HINT}
         case GraphQLError():
+            shown["message"] = _reword(shown["message"])
             shown["extensions"] = {"code": BadInput.code, "hint": _DOCUMENT_HINT}
         case _:
             shown["message"] = "An internal error occurred."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}
-    shown["message"] = _truncate(_FOUND.sub("", shown["message"]))
+    shown["message"] = _truncate(shown["message"])
     shown["extensions"]["requestId"] = request_id
     return shown
 
@@ -102,6 +103,10 @@ def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[st
             extra={"request_id": request_id},
         )
     return [present(error, request_id=request_id) for error in errors]
+
+
+def _reword(message: str) -> str:
+    return _FOUND.sub("", message).replace("?.", "?").replace("not to be None", "not to be null")
 
 
 def _truncate(message: str) -> str:

@@ -48,12 +48,24 @@ def test_graphql_error_about_request_is_bad_user_input() -> None:
 
 async def test_invalid_input_object_is_not_quoted_because_it_may_hold_a_password() -> None:
     document = "mutation($i: SignInInput!) { signIn(input: $i) { user { id } } }"
-    for variables in ({"password": "hunter2!"}, {"email": "a", "password": "hunter2!", "b": [1]}):
+    for variables in (
+        {"password": "hunter2!"},
+        {"email": "a", "password": "hunter2!", "b": [1]},
+        {"email": "a", "password": "hunter2!", "emails": "b"},
+    ):
         result = await schema.execute(document, variable_values={"i": variables})
         assert result.errors
         [shown] = present_all(result.errors, request_id="r1")
         assert "hunter2!" not in shown["message"]
         assert "SignInInput" in shown["message"]
+
+
+async def test_null_for_a_non_null_variable_is_called_null() -> None:
+    document = "mutation($i: DeleteTaskInput!) { deleteTask(input: $i) { deletedTaskId } }"
+    result = await schema.execute(document, variable_values={"i": {"id": None}})
+    assert result.errors
+    [shown] = present_all(result.errors, request_id="r1")
+    assert shown["message"].endswith("not to be null.")
 
 
 def test_unexpected_error_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,13 +13,11 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
-    Undefined,
     build_schema,
     get_named_type,
     parse,
     validate,
 )
-from graphql.utilities.coerce_input_value import coerce_default_value
 
 from graph.auth import Anyone, SignedIn
 from graph.kit import fields as kit
@@ -160,33 +158,6 @@ def test_change_of_versioned_object_takes_expected_version() -> None:
 
 def test_exceptions_of_conventions_are_in_use() -> None:
     assert LAST_WINS.keys() <= set(changes_without_version(core))
-    assert set(nullable_defaults(core)) >= NULL_IS_THE_DEFAULT
-
-
-NULL_IS_THE_DEFAULT = {"CreateFileInput.contentType"}
-"""Browsers do not know the type of each file: a page passes on what it has."""
-
-
-def nullable_defaults(core: GraphQLSchema) -> list[str]:
-    """Input fields with a default that also accept null, whose meaning a client cannot know."""
-    return [
-        f"{kind.name}.{name}"
-        for kind in core.type_map.values()
-        if isinstance(kind, GraphQLInputObjectType)
-        for name, field in kind.fields.items()
-        if coerce_default_value(field) is not Undefined and coerce_default_value(field) is not None
-        if not isinstance(field.type, GraphQLNonNull)
-    ]
-
-
-def test_input_field_with_a_default_is_not_nullable() -> None:
-    found = set(nullable_defaults(core)) - NULL_IS_THE_DEFAULT
-    assert not found, f"{found}: annotate it without `| None`; omitting it gives the default"
-    planted = build_schema(
-        "input RunInput { dryRun: Boolean = false wait: Int! = 0 name: String = null limit: Int } "
-        "type Query { a(input: RunInput): Int }"
-    )
-    assert nullable_defaults(planted) == ["RunInput.dryRun"]
 
 
 def test_id_and_change_against_the_conventions_are_caught() -> None:

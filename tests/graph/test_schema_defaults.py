@@ -1,4 +1,4 @@
-"""A default that a description promises is a default value of the schema, which tools read."""
+"""Defaults are values of the schema, which tools read, and null does not stand for them."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from graphql import (
     GraphQLArgument,
     GraphQLInputField,
     GraphQLInputObjectType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     build_schema,
@@ -22,6 +23,9 @@ WITHOUT_VALUE = {
     "savePassword": "an update without it leaves the stored password as it is",
 }
 """Arguments and input fields whose default is not a value of the schema, with the reason."""
+
+NULLABLE = {"CreateFileInput.contentType": "a page passes on what the browser knows of a file"}
+"""Arguments and input fields with a default that accept null too, with the reason."""
 
 
 def inputs(core: GraphQLSchema) -> Iterator[tuple[str, str, GraphQLArgument | GraphQLInputField]]:
@@ -70,3 +74,24 @@ def test_promised_default_without_value_is_caught() -> None:
         "Query.notes(first:)",
         "NoteInput.colour",
     ]
+
+
+def nullable_with_value(core: GraphQLSchema) -> list[str]:
+    return [
+        coordinate
+        for coordinate, _, definition in inputs(core)
+        if _has_value(definition) and not isinstance(definition.type, GraphQLNonNull)
+    ]
+
+
+def test_input_with_a_default_is_not_nullable() -> None:
+    found = nullable_with_value(build_schema(schema.as_str()))
+    assert found == list(NULLABLE), "annotate it without `| None`; omitting it gives the default"
+
+
+def test_nullable_input_with_a_default_is_caught() -> None:
+    planted = build_schema(
+        "input RunInput { dryRun: Boolean = false wait: Int! = 0 name: String = null limit: Int } "
+        "type Query { a(input: RunInput, n: Int = 1): Int }"
+    )
+    assert sorted(nullable_with_value(planted)) == ["Query.a(n:)", "RunInput.dryRun"]
