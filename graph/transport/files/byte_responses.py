@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -26,6 +27,7 @@ _STATUS = {
     "TIMEOUT": 408,
     "CONFLICT": 409,
     "TOO_LARGE": 413,
+    "RATE_LIMITED": 429,
     "OVERLOADED": 503,
     "UNAVAILABLE": 503,
 }
@@ -130,13 +132,14 @@ def json_errors(handler: Handler) -> Handler:
 def error_response(error: Exception, request_id: str, *, status: int | None = None) -> Response:
     """The error as GraphQL presents it; the HTTP status follows from its code unless given."""
     code = error.code if isinstance(error, HowdahError) else HowdahError.code
-    wait = error.retry_after_s if isinstance(error, HowdahError) else None
-    headers = UNTRUSTED_CONTENT_HEADERS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
-    return JSONResponse(
-        {"errors": present_all([error], request_id=request_id)},
-        status_code=_STATUS.get(code, 500) if status is None else status,
-        headers=headers,
-    )
+    status = _STATUS.get(code, 500) if status is None else status
+    headers = dict(UNTRUSTED_CONTENT_HEADERS)
+    if isinstance(error, HowdahError) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 requires it
+    errors = present_all([error], request_id=request_id)
+    return JSONResponse({"errors": errors}, status_code=status, headers=headers)
 
 
 async def _chunks(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

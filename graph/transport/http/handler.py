@@ -52,6 +52,8 @@ _HEADS = {
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
+_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+"""RFC 9110 requires one beside 401."""
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
 """The media type of a body of QUERY (RFC 10008)."""
 
@@ -309,6 +311,8 @@ class _Exchange:
     ) -> None:
         if (retry_after_s := answer.retry_after_s) is not None:
             headers = (*headers, (b"retry-after", b"%d" % math.ceil(retry_after_s)))
+        if status == 401:
+            headers = (*headers, _CHALLENGE)
         length = (b"content-length", b"%d" % len(answer.payload))
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})
