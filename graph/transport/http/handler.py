@@ -167,8 +167,8 @@ class _Exchange:
         streams: ReservedStreams = self._scope["state"]["streams"]
         match self._scope["method"]:
             case "PUT":
-                address = address_of(self._scope)
-                stream = streams.reserve(viewer, authorization, address=address)
+                network = network_of(address_of(self._scope))
+                stream = streams.reserve(viewer, authorization, network=network)
                 await self._send_text(201, stream.token.encode())
             case "GET":
                 stream = streams.find(token or "", viewer, by_token=True)

@@ -150,15 +150,15 @@ class ReservedStreams:
         return len(self._streams)
 
     def reserve(
-        self, viewer: Viewer | None, authorization: str | None, *, address: str
+        self, viewer: Viewer | None, authorization: str | None, *, network: str
     ) -> ReservedStream:
         """Reserves a stream. It is dropped if the client does not open it soon.
 
         Raises:
-            RateLimited: The user, or the address without a user, has too many streams.
+            RateLimited: The user, or the network without a user, has too many streams.
             Overloaded: The process has too many streams that are not open.
         """
-        owner = viewer.id if viewer else address
+        owner = viewer.id if viewer else network
         if self._of_owner[owner] >= MAX_STREAMS_PER_USER:
             raise RateLimited(
                 f"This client already has {MAX_STREAMS_PER_USER} event streams.",

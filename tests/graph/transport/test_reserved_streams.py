@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from asgi_lifespan import LifespanManager
 
 from graph.transport.http import reserved_streams
 from tests.fixtures.patience import PATIENCE_S, patience
@@ -183,6 +184,21 @@ async def test_streams_of_a_user_are_limited(
             assert (await browser.http.put("/graphql")).status_code == 201
         monkeypatch.setattr(reserved_streams, "MAX_STREAMS_PER_USER", 9)
         assert code_of(await browser.reserve()) == (503, "OVERLOADED")
+
+
+async def test_streams_without_a_user_are_limited_by_network(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserved_streams, "MAX_STREAMS_PER_USER", 1)
+    async with LifespanManager(toy_app(door)) as running:
+        for address, status in (
+            ("2001:db8::1", 201),
+            ("2001:db8::2", 429),  # of the same /64
+            ("2001:db8:0:1::1", 201),
+        ):
+            transport = httpx.ASGITransport(running.app, client=(address, 50_000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://howdah") as http:
+                assert (await http.put("/graphql")).status_code == status
 
 
 async def test_reserved_stream_that_is_not_opened_is_dropped(
