@@ -43,8 +43,8 @@ class ConnectionsByAddress:
 
     def enter(self, address: str) -> str | None:
         """The key for `leave`, or None if the address has too many connections."""
-        if self._limit is None or address in self._exempt:
-            return ""
+        if self._limit is None or not address or address in self._exempt:
+            return ""  # a client that has gone before it was looked at has no address
         network = network_of(address)
         if self._open[network] >= self._limit:
             return None

@@ -215,6 +215,7 @@ def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
     assert connections.enter("2001:db8::2") is None  # of the same /64
     assert connections.enter("2001:db8:0:1::1")
     assert connections.enter("10.0.0.1") == connections.enter("10.0.0.1") == ""
+    assert connections.enter("") == connections.enter("") == ""  # its client has gone already
     sockets = SocketLimit(1)
     place = sockets.enter("ada")
     assert place is not None
