@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -68,9 +68,10 @@ class ListedDocuments:
         Raises:
             BadInput: a file cannot be read, or is no list of documents.
         """
-        self._version = self._current_version()
+        files = self._files()
+        self._version = self._version_of(files)
         by_id: dict[str, str] = {}
-        for path in self._files():
+        for path in files:
             for document_id, text in _documents(path):
                 for name in (document_id, sha256_id(text)):
                     if by_id.setdefault(name, text) != text:
@@ -108,7 +109,7 @@ class ListedDocuments:
 
     def reload_if_changed(self) -> None:
         try:
-            if self._current_version() == self._version:
+            if self._version_of(self._files()) == self._version:
                 return
             self.load()
         except BadInput as error:
@@ -121,16 +122,19 @@ class ListedDocuments:
     def _files(self) -> list[Path]:
         if not self._path.is_dir():
             return [self._path]
-        return sorted(path for path in self._path.rglob("*") if self._is_listed(path))
+        try:
+            return sorted(path for path in self._path.rglob("*") if self._is_listed(path))
+        except OSError as error:  # a folder was removed while it was searched
+            raise _unreadable(self._path, error) from None
 
     def _is_listed(self, path: Path) -> bool:
         """Not in hidden folders, where Kubernetes keeps the versions of a mounted folder."""
         hidden = any(part.startswith(".") for part in path.relative_to(self._path).parts)
         return not hidden and path.suffix in {".json", *_DOCUMENT_SUFFIXES} and path.is_file()
 
-    def _current_version(self) -> _Version:
+    def _version_of(self, files: Sequence[Path]) -> _Version:
         try:
-            found = [(str(path), path.stat()) for path in self._files()]
+            found = [(str(path), path.stat()) for path in files]
         except OSError as error:
             raise _unreadable(self._path, error) from None
         return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)

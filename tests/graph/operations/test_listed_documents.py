@@ -1,7 +1,10 @@
 """The list of documents: its forms, its faults, and its changes."""
 
+import errno
+import itertools
 import json
 import logging
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -118,3 +121,24 @@ def test_listed_documents_are_read_again_when_changed(
     assert documents.find("3") == HELLO
     levels = [record.levelname for record in caplog.records]
     assert levels == ["INFO", "ERROR", "INFO"]  # the fault is reported once
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_listed_documents_are_read_after_a_folder_was_removed_during_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    write(tmp_path / "Hello.graphql", HELLO)
+    documents = listed(tmp_path)
+    write(tmp_path / "Name.graphql", NAME)
+    search, searches = Path.rglob, itertools.count(1)
+
+    def rglob(folder: Path, pattern: str) -> Iterator[Path]:
+        if next(searches) == failing:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return search(folder, pattern)
+
+    monkeypatch.setattr(Path, "rglob", rglob)
+    for _ in range(2):
+        documents.reload_if_changed()
+        assert documents.find("Hello") == HELLO
+    assert documents.find("Name") == NAME
