@@ -350,4 +350,4 @@ async def test_socket_disconnect_leaves_no_tasks(toy_server: ToyServer) -> None:
         await client.subscribe("subscription { forever }")
         assert (await client.hear())["type"] == "next"
     await toy_server.stop.streams_ended()
-    assert not [task for task in asyncio.all_tasks() - before if "sockets" in repr(task)]
+    assert not [task for task in asyncio.all_tasks() - before if "_Socket" in repr(task)]
