@@ -10,7 +10,7 @@ import msgspec
 from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, Forbidden, HowdahError, TimedOut
+from db.errors import BadInput, HowdahError, TimedOut
 from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
@@ -88,12 +88,21 @@ class Operations:
         self._observer = observer
         self.admission = Admission()
 
-    async def prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
+    async def prepare(
+        self,
+        request: GraphQLRequest,
+        context: Context,
+        *,
+        token_error: HowdahError | None = None,
+    ) -> Prepared:
         """Find or make the plan of a request.
 
+        `token_error` is why the context of a request with an access token has no viewer: the token
+        is not valid, or could not be checked. It refuses what does not ignore the token.
+
         Raises:
-            Refused: the document is invalid, too expensive, unknown or not allowed, or the access
-                token of the viewer lacks a scope.
+            Refused: the document is invalid, too expensive, unknown or not allowed, the access
+                token lacks a scope, or too many documents of the sender wait.
         """
         try:
             text, kept_as = self._documents.find(request)
@@ -106,17 +115,22 @@ class Operations:
                     prepared = self._plans.find(text, name) or await self._plans.make(text, name)
             if kept_as is not None:
                 self._documents.keep(kept_as, text)
+            if token_error is not None and not prepared.ignores_token:
+                raise token_error
             if context.viewer is not None:
                 context.viewer.require_scopes(prepared.scopes)
-        except Forbidden as error:
-            self._observer.refused(context, error.code)
-            raise Refused(error) from None
-        except Refused as refused:
-            first = refused.errors[0]
-            code = first.code if isinstance(first, HowdahError) else BadInput.code
-            self._observer.refused(context, code)
-            raise
-        return prepared
+        except Refused as error:
+            refused = error if token_error is None else Refused(token_error)
+        except HowdahError as error:
+            refused = Refused(token_error or error)
+        else:
+            return prepared
+        self._observer.refused(context, refused.code)
+        raise refused
+
+    def note_refusal(self, context: Context, error: HowdahError) -> None:
+        """Call if a request or a socket is refused before `prepare`."""
+        self._observer.refused(context, error.code)
 
     async def run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context

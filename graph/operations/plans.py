@@ -14,7 +14,7 @@ from graphql.validation import (
     ValidationContext,
 )
 
-from db.errors import HowdahError
+from db.errors import BadInput, HowdahError
 from db.users import Scopes
 from graph.context import Context
 from graph.executor import Operation, Plan, compile_plan
@@ -49,6 +49,12 @@ class Refused(Exception):
         super().__init__(*errors)
         self.errors = errors
 
+    @property
+    def code(self) -> str:
+        """The code of the first error."""
+        first = self.errors[0]
+        return first.code if isinstance(first, HowdahError) else BadInput.code
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -62,7 +68,7 @@ class Prepared:
     urgent: bool
     """Whether it bypasses the queue of the viewer."""
     ignores_token: bool
-    """Whether it runs, without a viewer, although the access token is invalid."""
+    """Whether it runs, without a viewer, if the access token is not valid or cannot be checked."""
     field: str
     """Its root field, such as `Query.tasks`; `Query.*` stands for several."""
     scopes: Scopes | None

@@ -123,6 +123,10 @@ class Gateway:
         current_count.set(context.statements)
         return context
 
+    def note_token_error(self, error: HowdahError, request_id: str, scope: Scope) -> None:
+        """Call if a request or a socket is refused because of its access token."""
+        self.operations.note_refusal(self.context(None, request_id, scope), error)
+
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
         """The results of an operation of any kind; a refusal is the only one."""
         try:

@@ -147,9 +147,10 @@ class _Socket:
         self._keeps_position = any(name.lower() == _SEEN for name in message.payload or {})
         try:
             self._viewer = await self._gateway.viewer(self._authorization)
-        except (Unauthenticated, Forbidden) as error:
-            raise _Closed(4403, _reason(error)) from None
         except HowdahError as error:
+            self._gateway.note_token_error(error, current_request_id.get(), self._websocket.scope)
+            if isinstance(error, Unauthenticated | Forbidden):
+                raise _Closed(4403, _reason(error)) from None
             raise _Closed(1013, error.message) from None  # try again later
         if self._viewer is None:
             await self._wait_for_turn()

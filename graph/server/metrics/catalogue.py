@@ -68,8 +68,9 @@ OPERATION_STATEMENTS = _histogram(
 )
 REFUSED = _counter(
     "requests_refused",
-    "Requests refused before an operation ran: the document is invalid, unknown or too expensive, "
-    "or the token lacks a scope. `code` is that of the error.",
+    "Requests and sockets refused before an operation ran: the document is invalid, unknown or too "
+    "expensive, or the access token is not valid, lacks a scope or could not be checked. `code` is "
+    "that of the error.",
     "code",
 )
 PLAN_HITS = _counter("plan_hits", "Operations whose plan was cached.")

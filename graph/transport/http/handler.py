@@ -7,7 +7,7 @@ from typing import TypeAlias
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
-from db.errors import BadInput, Unauthenticated
+from db.errors import BadInput, HowdahError
 from db.postgres.standbys import OperationReads, reads_of
 from db.users.throttle import network_of
 from graph.auth import Viewer
@@ -121,21 +121,21 @@ class _Exchange:
             return
         request = await self._read()
         authorization = self._authorization()
-        viewer, invalid_token = None, None
+        viewer, token_error = None, None
         try:
             viewer = await self._gateway.viewer(authorization)
-        except Unauthenticated as error:
-            invalid_token = error
+        except HowdahError as error:
+            token_error = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
         context.reads = self._reads()
         try:
-            prepared = await self._gateway.operations.prepare(request, context)
-            if invalid_token is not None and not prepared.ignores_token:
-                raise invalid_token
+            prepared = await self._gateway.operations.prepare(
+                request, context, token_error=token_error
+            )
         except Refused as refused:
-            if invalid_token is not None:
-                raise invalid_token from None
+            if token_error is not None:
+                raise token_error from None
             await self._gateway.turns.wait(network_of(address_of(self._scope)))
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
@@ -163,7 +163,11 @@ class _Exchange:
 
     async def _serve_reserved_stream(self, token: str | None) -> None:
         authorization = self._authorization()
-        viewer = await self._gateway.viewer(authorization)
+        try:
+            viewer = await self._gateway.viewer(authorization)
+        except HowdahError as error:
+            self._gateway.note_token_error(error, self._request_id, self._scope)
+            raise
         streams: ReservedStreams = self._scope["state"]["streams"]
         match self._scope["method"]:
             case "PUT":

@@ -53,6 +53,10 @@ CASES = {
     "HowdahErrors": Case(
         OK | dict([operations("UNAVAILABLE", 10)]), OK | dict([operations("NOT_FOUND", 90)])
     ),
+    "HowdahTokensNotChecked": Case(
+        series("howdah_requests_refused_total", "0+60x120", ',code="UNAVAILABLE"'),
+        series("howdah_requests_refused_total", "0+60x120", ',code="UNAUTHENTICATED"'),
+    ),
     "HowdahSlow": Case(
         buckets("howdah_operation_seconds", "0.1", fast=90, slow=10),
         buckets("howdah_operation_seconds", "0.1", fast=99, slow=1),

@@ -1,11 +1,12 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from websockets.exceptions import ConnectionClosed
 
+from db.errors import Unavailable
 from db.kit.base import new_id
 from db.services import Services
 from db.users.tokens.own_tokens import AccessTokens
@@ -114,6 +115,18 @@ async def test_sign_in_and_refresh_ignore_invalid_token(
     signed_in = await eve.ask(SIGN_IN, input={"email": NEW["email"], "password": PASSWORD})
     assert signed_in["signIn"]["user"] == {"id": eve.id}
     await eve.ask(SIGN_UP, input=NEW | {"email": "other@example.com"})
+
+
+async def test_sign_in_ignores_token_that_cannot_be_checked(
+    eve: Person, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: str) -> NoReturn:
+        raise Unavailable("The keys of the issuer cannot be fetched.", hint="Wait.")
+
+    monkeypatch.setattr(services.identity.verifier, "verify", fails)
+    eve.token = "of the issuer"
+    assert (await eve.send(VIEWER)).code == "UNAVAILABLE"
+    await eve.ask(SIGN_IN, input={"email": NEW["email"], "password": PASSWORD})
 
 
 @pytest.mark.parametrize(

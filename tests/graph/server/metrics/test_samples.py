@@ -1,19 +1,22 @@
 """Every metric of the catalogue has a value once its subject has happened."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import httpx
 import pytest
+import websockets
 
-from db.errors import NotFound, Overloaded
+from db.errors import NotFound, Overloaded, Unavailable
 from db.kit.sweeps import sweep_in_background
 from db.services import KEPT, Services, sweeps_of
 from graph.server.metrics import page
 from graph.server.metrics.catalogue import METRICS
-from tests.fixtures.clients import Client
+from tests.fixtures.clients import SUBPROTOCOL, Client
 from tests.fixtures.factories import make_connection_to
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.targets import Target
 from tests.fixtures.toy import client_of, serving
 from tests.graph.runs.test_runs import execute
@@ -92,6 +95,38 @@ async def test_metrics_count_refused_requests(ada: Client, http: httpx.AsyncClie
     await ada.send("{ nothing }")
     found = await measured(http)
     assert found['howdah_requests_refused_total{code="BAD_USER_INPUT"}'] == 2
+
+
+async def test_metrics_count_refused_access_tokens(
+    ada: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = "howdah_requests_refused_total"
+    async with at_real_server(ada.with_token("nonsense")) as client:
+        for document in ("{ viewer { id } }", "{ nothing }"):
+            await client.send(document)
+        await client.http.put("/graphql", headers=client.headers)
+        assert await close_code(client) == 4403
+        found = await measured(client.http)
+        assert found[f'{refused}{{code="UNAUTHENTICATED"}}'] == 4
+        assert f'{refused}{{code="BAD_USER_INPUT"}}' not in found
+
+        async def fails(_: str) -> NoReturn:
+            raise Unavailable("The database is away.", hint="Wait.")
+
+        monkeypatch.setattr(services.identity.verifier, "verify", fails)
+        await client.send("{ viewer { id } }")
+        assert await close_code(client) == 1013
+        assert (await measured(client.http))[f'{refused}{{code="UNAVAILABLE"}}'] == 2
+
+
+async def close_code(client: Client) -> int | None:
+    """The code with which the server closes a socket that sends the token of the client."""
+    address = f"ws://{client.http.base_url.netloc.decode()}/graphql"
+    connecting = websockets.connect(address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S)
+    async with connecting as socket, patience():
+        await socket.send(json.dumps({"type": "connection_init", "payload": client.headers}))
+        await socket.wait_closed()
+    return socket.close_code
 
 
 async def test_metrics_count_subscriptions(ada: Client, services: Services) -> None:
