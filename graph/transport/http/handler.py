@@ -227,24 +227,23 @@ class _Exchange:
         return None if header is None else header.decode("latin-1")
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
-        operations = self._gateway.operations
-        match prepared.kind:
-            case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
+        operations, method, kind = self._gateway.operations, self._scope["method"], prepared.kind
+        if kind is OperationType.SUBSCRIPTION:
+            if method == "HEAD":
                 raise _method_not_allowed("A subscription cannot be requested by HEAD.", _READING)
-            case OperationType.SUBSCRIPTION:
-                answers = operations.follow(prepared, request.variables, context)
-                await self._reply_stream(answers, self._accept.stream, context.viewer)
-            case OperationType.MUTATION if self._scope["method"] != "POST":
-                raise _method_not_allowed("A mutation requires POST.", b"POST")
-            case _ if self._accept.answer is None:
-                raise _not_acceptable()
-            case kind:
-                answer = await operations.run(prepared, request.variables, context)
-                if context.reads is not None:
-                    self._seen = (await context.reads.position()).encode()
-                is_query = kind is OperationType.QUERY
-                if not self._write_whole(answer, compressible=is_query):
-                    await self._reply(answer, compressible=is_query)
+            answers = operations.follow(prepared, request.variables, context)
+            await self._reply_stream(answers, self._accept.stream, context.viewer)
+            return
+        is_query = kind is OperationType.QUERY
+        if not is_query and method != "POST":
+            raise _method_not_allowed("A mutation requires POST.", b"POST")
+        if self._accept.answer is None:
+            raise _not_acceptable()
+        answer = await operations.run(prepared, request.variables, context)
+        if context.reads is not None:
+            self._seen = (await context.reads.position()).encode()
+        if not self._write_whole(answer, compressible=is_query):
+            await self._reply(answer, compressible=is_query)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
