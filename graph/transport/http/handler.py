@@ -14,6 +14,7 @@ from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.compression import MIN_BYTES, accepts_gzip
+from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, accept
 from graph.transport.http.refresh_cookie import RefreshCookie
@@ -269,10 +270,9 @@ class _Exchange:
     def _write_whole(self, answer: Answer, *, compressible: bool) -> bool:
         """Writes a response to POST with data only. Returns false if `_reply` has to send it.
 
-        The server of this process has `respond` (graph.server.http_protocol). Behind something that
-        replaces `send`, and with other headers, the response takes the way of ASGI.
+        With other headers, the response takes the way of ASGI.
         """
-        respond = getattr(getattr(self._send, "__self__", None), "respond", None)
+        respond = responder(self._send)
         payload, media_type = answer.payload, self._accept.answer
         if (
             respond is None
@@ -287,7 +287,7 @@ class _Exchange:
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
         if self._seen is not None:
             head = b"%b: %b\r\n%b" % (SEEN, self._seen, head)
-        self.started = bool(respond(200, head, payload))
+        self.started = respond(200, head, payload)
         return self.started
 
     async def _reply_stream(
