@@ -84,14 +84,14 @@ class Application(Starlette):
         self._proxy_warning = proxy_warning
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        headers = dict(scope.get("headers", ()))  # the lifespan has none
         if self._proxy_warning is not None:
-            self._proxy_warning.check(scope)
+            self._proxy_warning.check(headers)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
-        if _is_operation(scope):
-            headers = dict(scope["headers"])
-            if b"origin" not in headers:  # no page of another origin: CrossOrigin has nothing to do
-                return http.serve(scope, receive, send, headers)
+        if _is_operation(scope) and b"origin" not in headers:
+            # It is no page of another origin: CrossOrigin has nothing to do.
+            return http.serve(scope, receive, send, headers)
         return self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

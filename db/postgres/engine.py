@@ -211,8 +211,7 @@ class Database:
         `work` may run several times, so it has no side effects outside the database. A lost
         connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
-        source = self._reserve if reserved else self._source
-        return self._retry_conflicts(lambda: self._in_transaction(work, source))
+        return self._retry_conflicts(lambda: self._in_transaction(work, reserved=reserved))
 
     def write(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
@@ -263,8 +262,10 @@ class Database:
         await self._reserve.close()
 
     async def _in_transaction(
-        self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
+        self, work: Callable[[Session], Awaitable[T]], *, reserved: bool
     ) -> T:
+        # The reserve is small: alone, it would refuse many at once while the pool is idle.
+        source = self._reserve if reserved and self.in_use >= self.size else self._source
         lease = await source.acquire()
         try:
             async with begin(lease):

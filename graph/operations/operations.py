@@ -142,9 +142,10 @@ class Operations:
         try:
             context.cost = cost = await self._charge(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
-            if context.reads is not None and prepared.kind is OperationType.QUERY:
+            is_query = prepared.kind is OperationType.QUERY
+            if context.reads is not None and is_query:
                 context.reads.begin_query(context.statements)
-            max_fields = self.limits.fields if prepared.kind is OperationType.QUERY else math.inf
+            max_fields = self.limits.fields if is_query else math.inf
             work = prepared.plan.execute(
                 context=context, variables=variables, max_fields=max_fields
             )

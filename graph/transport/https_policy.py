@@ -5,6 +5,7 @@ from typing import Self
 from starlette.types import Message, Scope, Send
 
 from db.settings import Settings
+from graph.transport.encoded_responses import responder
 
 
 class HttpsPolicy:
@@ -26,10 +27,25 @@ class HttpsPolicy:
     def sender(self, scope: Scope, send: Send) -> Send:
         if scope["type"] != "http" or scope.get("scheme") != "https":
             return send
+        return _HttpsResponse(send, self._header).send
 
-        async def send_with_header(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), self._header]
-            await send(message)
 
-        return send_with_header
+class _HttpsResponse:
+    """A response that gets the header."""
+
+    __slots__ = ("_header", "_send")
+
+    def __init__(self, send: Send, header: tuple[bytes, bytes]) -> None:
+        self._send = send
+        self._header = header
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), self._header]
+        await self._send(message)
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> bool:
+        """Writes an encoded response."""
+        respond = responder(self._send)
+        head = b"%b: %b\r\n%b" % (*self._header, headers)
+        return respond is not None and respond(status, head, body)

@@ -111,7 +111,7 @@ def _require_local_caller(request: Request, settings: Settings) -> None:
             "This server has no sign-in links.",
             hint="Sign in with `signIn`, or ask the operator to run `howdah user token`.",
         )
-    if header := forwarding_header(request.scope["headers"]):
+    if header := forwarding_header(dict(request.scope["headers"])):
         raise Forbidden(
             f"A sign-in link does not work through a proxy (header {header}).",
             hint="Open the link as the terminal shows it, in a browser on the server's machine.",

@@ -14,6 +14,7 @@ from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.compression import MIN_BYTES, accepts_gzip
+from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, accept
 from graph.transport.http.refresh_cookie import RefreshCookie
@@ -52,6 +53,8 @@ _HEADS = {
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
+_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+"""RFC 9110 requires one beside 401."""
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
 _CHALLENGE: Header = (b"www-authenticate", b"Bearer")
 """RFC 9110 requires one beside 401."""
@@ -229,24 +232,23 @@ class _Exchange:
         return None if header is None else header.decode("latin-1")
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
-        operations = self._gateway.operations
-        match prepared.kind:
-            case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
+        operations, method, kind = self._gateway.operations, self._scope["method"], prepared.kind
+        if kind is OperationType.SUBSCRIPTION:
+            if method == "HEAD":
                 raise _method_not_allowed("A subscription cannot be requested by HEAD.", _READING)
-            case OperationType.SUBSCRIPTION:
-                answers = operations.follow(prepared, request.variables, context)
-                await self._reply_stream(answers, self._accept.stream, context.viewer)
-            case OperationType.MUTATION if self._scope["method"] != "POST":
-                raise _method_not_allowed("A mutation requires POST.", b"POST")
-            case _ if self._accept.answer is None:
-                raise _not_acceptable()
-            case kind:
-                answer = await operations.run(prepared, request.variables, context)
-                if context.reads is not None:
-                    self._seen = (await context.reads.position()).encode()
-                is_query = kind is OperationType.QUERY
-                if not self._write_whole(answer, compressible=is_query):
-                    await self._reply(answer, compressible=is_query)
+            answers = operations.follow(prepared, request.variables, context)
+            await self._reply_stream(answers, self._accept.stream, context.viewer)
+            return
+        is_query = kind is OperationType.QUERY
+        if not is_query and method != "POST":
+            raise _method_not_allowed("A mutation requires POST.", b"POST")
+        if self._accept.answer is None:
+            raise _not_acceptable()
+        answer = await operations.run(prepared, request.variables, context)
+        if context.reads is not None:
+            self._seen = (await context.reads.position()).encode()
+        if not self._write_whole(answer, compressible=is_query):
+            await self._reply(answer, compressible=is_query)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -272,10 +274,9 @@ class _Exchange:
     def _write_whole(self, answer: Answer, *, compressible: bool) -> bool:
         """Writes a response to POST with data only. Returns false if `_reply` has to send it.
 
-        The server of this process has `respond` (graph.server.http_protocol). Behind something that
-        replaces `send`, and with other headers, the response takes the way of ASGI.
+        With other headers, the response takes the way of ASGI.
         """
-        respond = getattr(getattr(self._send, "__self__", None), "respond", None)
+        respond = responder(self._send)
         payload, media_type = answer.payload, self._accept.answer
         if (
             respond is None
@@ -290,7 +291,7 @@ class _Exchange:
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
         if self._seen is not None:
             head = b"%b: %b\r\n%b" % (SEEN, self._seen, head)
-        self.started = bool(respond(200, head, payload))
+        self.started = respond(200, head, payload)
         return self.started
 
     async def _reply_stream(
@@ -317,6 +318,8 @@ class _Exchange:
     ) -> None:
         if (retry_after_s := answer.retry_after_s) is not None:
             headers = (*headers, (b"retry-after", b"%d" % math.ceil(retry_after_s)))
+        if status == 401:
+            headers = (*headers, _CHALLENGE)
         length = (b"content-length", b"%d" % len(answer.payload))
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})

@@ -9,7 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Shutdown
+from graph.transport.https_policy import HttpsPolicy
 from tests.fixtures.patience import patience
 
 JSON = (b"content-type", b"application/json")
@@ -137,6 +139,21 @@ async def test_encoded_response_is_one_write_unless_the_connection_closes(connec
         assert written == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
     else:
         assert written.endswith(b"\r\nconnection: close\r\n\r\n[]")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "policy"),
+    [("https", b"strict-transport-security: max-age=60\r\n"), ("http", b"")],
+)
+async def test_encoded_response_has_the_policy_over_https(scheme: str, policy: bytes) -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        send = HttpsPolicy(60).sender({**scope, "scheme": scheme}, send)
+        respond = responder(send)
+        assert respond is not None
+        assert respond(200, b"content-length: 2\r\n\r\n", b"{}")
+
+    (written,) = await writes_by(app)
+    assert written == b"HTTP/1.1 200 OK\r\n%bcontent-length: 2\r\n\r\n{}" % policy
 
 
 async def test_connection_closes_when_idle_and_not_during_a_later_request() -> None:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from db.errors import Overloaded, TimedOut, Unavailable
-from db.postgres.engine import Database, ReadSession, Session, open_database
+from db.postgres.engine import RESERVED, Database, ReadSession, Session, open_database
 from tests.fixtures import brokers
 from tests.fixtures.database import connections_in_use
 from tests.fixtures.notes import (
@@ -113,6 +113,23 @@ async def test_health_check_works_while_pool_is_exhausted(committed_url: str) ->
             await read(database, 1)
         await database.ping()
     await database.close()
+
+
+async def test_reserved_transactions_use_the_pool_while_it_has_free_connections(
+    committed: Database,
+) -> None:
+    begun, end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hold(_: object) -> None:
+        begun.release()
+        await end.wait()
+
+    async with asyncio.TaskGroup() as holders, patience():
+        for _ in range(committed.size + RESERVED):
+            holders.create_task(committed.transaction(hold, reserved=True))
+            await begun.acquire()
+        assert committed.in_use == committed.size
+        end.set()
 
 
 @pytest.mark.usefixtures("real_limits")
