@@ -38,6 +38,12 @@ EMPTY_STATEMENT = Failure(
     severity="ERROR",
     hint="Add a statement: the text holds only comments, whitespace or semicolons.",
 )
+NO_GENERIC_PLAN = Failure(
+    message="The server is older than PostgreSQL 16, which was the first with generic plans.",
+    sqlstate="0A000",
+    severity="ERROR",
+    hint="Pass `parameters`, and omit `genericPlan`: the plan is made for these values.",
+)
 
 _NO_SESSION_STATE = (
     "Use it in the session that made it, which `openSession` opens: other runs share no state."

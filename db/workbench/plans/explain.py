@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from db.errors import HowdahError
+from db.errors import BadInput, HowdahError
 from db.kit.base import OwnerId
 from db.runs import Failure, RunRow, RunState
 from db.workbench.execution.request.run_request import RunRequest, check_range
@@ -53,6 +53,7 @@ class ExplainRequest(NamedTuple):
     statement: str
     parameters: Sequence[Any] | None = None
     analyze: bool = False
+    generic_plan: bool = False
     timeout_ms: int | None = None
     read_only: bool | None = None
 
@@ -70,6 +71,7 @@ async def explain(
 ) -> Explanation:
     """Starts a run and waits for its plan. A caller that is cancelled cancels the run."""
     check_range("timeoutMs", request.timeout_ms, MAX_TIMEOUT_MS)
+    _check_generic_plan(request)
     runner, limits = services.runner, services.runner.limits
     run_request = RunRequest(
         request.connection_id,
@@ -82,7 +84,9 @@ async def explain(
     ).validate(limits)
     if (refusal := _refusal(request.statement)) is not None:
         return Explanation(None, None, refusal)
-    text = explain_statement(request.statement, analyze=request.analyze)
+    text = explain_statement(
+        request.statement, analyze=request.analyze, generic=request.generic_plan
+    )
     submitted = await runner.submit(owner, run_request._replace(statement=text))
     try:
         run = await runner.wait_until_finished(owner, submitted.run.id, within_s=WAIT_S)
@@ -116,6 +120,25 @@ async def read_plan(results: ResultStore, run: RunRow) -> Explanation:
         return Explanation(run, None, NOT_A_PLAN)
     except PlanTooLarge as error:
         return Explanation(run, None, too_large(str(error)))
+
+
+def _check_generic_plan(request: ExplainRequest) -> None:
+    """Raises BadInput for what PostgreSQL needs values for, or what gives it values."""
+    if not request.generic_plan:
+        return
+    if request.analyze:
+        raise BadInput(
+            "`genericPlan` and `analyze` exclude each other.",
+            hint="Omit `genericPlan`, and pass `parameters`: a statement without values cannot be "
+            "executed.",
+            field="genericPlan",
+        )
+    if request.parameters:
+        raise BadInput(
+            "`genericPlan` and `parameters` exclude each other.",
+            hint="Omit `parameters`: a generic plan depends on no values.",
+            field="genericPlan",
+        )
 
 
 def _refusal(statement: str) -> Failure | None:

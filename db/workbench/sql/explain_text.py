@@ -13,7 +13,8 @@ the mark, too."""
 _OPTIONS = "VERBOSE, BUFFERS, SETTINGS, SUMMARY, FORMAT JSON"
 """PostgreSQL has all of them from version 13. COSTS and TIMING are its defaults."""
 _ANALYZE = "ANALYZE, WAL, "
-_EXPLAIN = re.compile(rf"EXPLAIN \([A-Z, ]+\) {re.escape(MARK)} ")
+_GENERIC = "GENERIC_PLAN, "
+_EXPLAIN = re.compile(rf"EXPLAIN \([A-Z_, ]+\) {re.escape(MARK)} ")
 _TABLES_FROM_QUERIES = ("CREATE TABLE", "CREATE MATERIALIZED VIEW")
 _UTILITIES = frozenset(
     (
@@ -26,8 +27,9 @@ _UTILITIES = frozenset(
 """The first words of statements that EXPLAIN does not accept, besides those on transactions."""
 
 
-def explain_statement(statement: str, *, analyze: bool) -> str:
-    return f"EXPLAIN ({_ANALYZE if analyze else ''}{_OPTIONS}) {MARK} {statement}"
+def explain_statement(statement: str, *, analyze: bool = False, generic: bool = False) -> str:
+    more = _ANALYZE if analyze else _GENERIC if generic else ""
+    return f"EXPLAIN ({more}{_OPTIONS}) {MARK} {statement}"
 
 
 def explain_prefix(text: str) -> str:
@@ -39,6 +41,11 @@ def explain_prefix(text: str) -> str:
 def is_rolled_back(text: str) -> bool:
     """Whether the statement is executed for its plan only, so that its changes are undone."""
     return _EXPLAIN.match(text) is not None
+
+
+def is_generic(text: str) -> bool:
+    """Whether Howdah wrote the text for a plan that depends on no values of `$1`, `$2`, ..."""
+    return _GENERIC in explain_prefix(text)
 
 
 def unexplainable_kind(statement: str) -> str | None:

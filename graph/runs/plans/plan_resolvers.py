@@ -43,11 +43,18 @@ class ExplainQueryInput:
         "tables and open transaction, after the statements that were sent to it before."
     )
     parameters: list[Json | None] | None = optional(
-        "Values of `$1`, `$2`, ..., as in `executeQuery`. The plan is made for these values."
+        "Values of `$1`, `$2`, ..., as in `executeQuery`. The plan is made for these values. Omit "
+        "them with `genericPlan`."
     )
     analyze: bool | None = optional(
         "If true, the statement is executed and the plan has times, rows and buffers. Its changes "
         "are rolled back. Defaults to false.",
+        default=False,
+    )
+    generic_plan: bool | None = optional(
+        "If true, the plan is the one that PostgreSQL uses for any values of `$1`, `$2`, ..., as "
+        "for a prepared statement. Pass neither `parameters` nor `analyze` with it. Requires "
+        "PostgreSQL 16 or newer. Defaults to false.",
         default=False,
     )
     timeout_ms: int | None = optional(
@@ -87,7 +94,8 @@ class Mutation:
         context, fields = info.context, provided_fields(input)
         parse_destination(fields)
         await apply_token_limits(context, fields)
-        fields["analyze"] = fields.pop("analyze", None) is True
+        for name in ("analyze", "generic_plan"):
+            fields[name] = fields.pop(name, None) is True
         context.remember_network()
         context.release_slot()
         found = await explain(context.services, context.owner, ExplainRequest(**fields))

@@ -58,6 +58,17 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
         await connection.wait(generators.send(pgconn))
 
 
+async def send_without_values(connection: Connection, statement: str) -> None:
+    """Uses the simple query protocol, in which `$1` of a generic plan needs no value.
+
+    It accepts several statements, so `prepare` has to accept this text before.
+    """
+    pgconn = connection.pgconn
+    pgconn.send_query(statement.encode())
+    pgconn.set_chunked_rows_mode(CHUNK_ROWS)
+    await connection.wait(generators.send(pgconn))
+
+
 async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGresult]:
     """Parses the statement without executing it; the last result has its parameters' types."""
     pgconn = connection.pgconn

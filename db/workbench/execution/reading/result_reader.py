@@ -36,12 +36,14 @@ from db.workbench.execution.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
     ENDS_CONNECTION,
+    NO_GENERIC_PLAN,
     ended_by_server,
     multiple_statements,
 )
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.spool import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
+from db.workbench.sql.explain_text import is_generic
 from db.workbench.sql.sql_text import copy_encoding, second_statement
 from db.workbench.sql.statement_effects import (
     expected_command,
@@ -51,6 +53,8 @@ from db.workbench.sql.statement_effects import (
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024
 """Target size of an encoded chunk: wide rows are encoded one by one."""
+GENERIC_PLAN_VERSION = 160000
+"""The first version of PostgreSQL with EXPLAIN (GENERIC_PLAN)."""
 _COUNTING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE", COPY}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
@@ -127,12 +131,9 @@ class ResultReader:
         """Sends the statement, reads all results, and sends or reads the data of a COPY."""
         self.sent_at = asyncio.get_running_loop().time()
         ending = Ending(state=RunState.SUCCEEDED)
-        types: list[ArrayType | None] = []
-        if are_ambiguous(parameters):
-            types = await self._infer_types(connection, statement, ending)
-            if ending.state == RunState.FAILED:
-                return ending
-        await protocol.send(connection, statement, encode_parameters(parameters, types))
+        await self._send(connection, statement, parameters, ending)
+        if ending.state == RunState.FAILED:
+            return ending
         while (result := await self._next_result(connection)) is not None:
             if result.status == ExecStatus.COPY_OUT and self.columns is None:
                 await self._read_copy(connection, result, ending, statement)
@@ -177,17 +178,33 @@ class ResultReader:
             if not self._is_full:
                 await self._spool_rows(connection, output.rows(messages))
 
-    async def _infer_types(
-        self, connection: Connection, statement: str, ending: Ending
-    ) -> list[ArrayType | None]:
-        """The array types of the parameters. Fails the ending if the statement is wrong."""
+    async def _send(
+        self, connection: Connection, statement: str, parameters: Sequence[Any], ending: Ending
+    ) -> None:
+        """Fails the ending, and sends nothing, if the statement is wrong."""
+        types: list[ArrayType | None] = []
+        has_values = bool(parameters) or not is_generic(statement)
+        if not has_values and connection.pgconn.server_version < GENERIC_PLAN_VERSION:
+            ending.state, ending.error = RunState.FAILED, NO_GENERIC_PLAN
+        elif not has_values or are_ambiguous(parameters):
+            oids = await self._parse(connection, statement, ending)
+            types = await find_array_types(connection, oids) if has_values else []
+        if ending.state == RunState.FAILED:
+            return
+        if has_values:
+            await protocol.send(connection, statement, encode_parameters(parameters, types))
+        else:
+            await protocol.send_without_values(connection, statement)
+
+    async def _parse(self, connection: Connection, statement: str, ending: Ending) -> list[int]:
+        """The types of the parameters. Fails the ending if the statement is wrong."""
         oids: list[int] = []
         async for result in protocol.prepare(connection, statement):
             if result.status == ExecStatus.COMMAND_OK:
                 oids = [result.param_type(index) for index in range(result.nparams)]
             else:
                 await self._handle_result(connection, result, ending, statement)
-        return await find_array_types(connection, oids)
+        return oids
 
     async def describe_columns(self, connection: Connection, frame: Frame) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""

@@ -5,17 +5,24 @@ import pytest
 from db.workbench.sql.explain_text import (
     explain_prefix,
     explain_statement,
+    is_generic,
     is_rolled_back,
     unexplainable_kind,
 )
 
 
 def test_explained_statement_is_rolled_back() -> None:
-    for analyze in (True, False):
-        text = explain_statement("DELETE FROM t", analyze=analyze)
+    for analyze, generic in ((True, False), (False, True), (False, False)):
+        text = explain_statement("DELETE FROM t", analyze=analyze, generic=generic)
         assert is_rolled_back(text)
         assert text.removeprefix(explain_prefix(text)) == "DELETE FROM t"
         assert text.startswith("EXPLAIN (ANALYZE, ") is analyze
+        assert is_generic(text) is generic
+
+
+def test_generic_plan_is_asked_for_by_the_options_alone() -> None:
+    assert not is_generic("EXPLAIN (GENERIC_PLAN) SELECT $1")
+    assert not is_generic(explain_statement("SELECT 'GENERIC_PLAN, '"))
 
 
 @pytest.mark.parametrize(

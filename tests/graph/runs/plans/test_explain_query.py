@@ -1,13 +1,16 @@
 """Plans in the API: of a connection and in a session, rolled back, refused, failed and stopped."""
 
 import asyncio
+import re
 from typing import Any, NamedTuple
 
 import pytest
 
 from db.kit.base import OwnerId
+from db.workbench.execution.reading import result_reader
 from db.workbench.plans import explain
 from db.workbench.plans.explain import ExplainRequest
+from db.workbench.sql.explain_text import explain_statement
 from graph.kit.ids import parse_id
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
@@ -117,6 +120,50 @@ async def test_analyzed_change_is_rolled_back(desk: PlanDesk) -> None:
         if "DELETE FROM planned" in str(event)
     ]
     assert "rolled back" in str(event)
+
+
+async def test_generic_plan_depends_on_no_values(
+    desk: PlanDesk, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = "DELETE FROM planned WHERE part = $1 AND id > $2"
+    if await target.version() < result_reader.GENERIC_PLAN_VERSION:
+        assert "PostgreSQL 16" in (await desk.error(wanted, genericPlan=True))["message"]
+        return
+    session = await open_session(desk.client, desk.connection)
+    for where in ({}, {"connectionId": None, "sessionId": session.id}):
+        found = await desk.explain(wanted, genericPlan=True, **where)
+        _, scan = found["plan"]["nodes"]
+        assert (scan["relation"], scan["loops"]) == ("planned", None)
+        assert {"$1", "$2"} <= set(re.findall(r"\$\d", found["plan"]["text"]))
+        assert (await desk.error("SELECT $1 + nope FROM planned", genericPlan=True, **where))[
+            "position"
+        ] == 13
+    assert await session.state() == "IDLE"
+    assert (await desk.run(found["run"]["statement"]))[0][0].startswith("[")
+    assert await desk.run("SELECT count(*)::int FROM planned") == [[700]]
+    monkeypatch.setattr(result_reader, "GENERIC_PLAN_VERSION", 999_999)
+    error = await desk.error(wanted, genericPlan=True)
+    assert (error["sqlstate"], "parameters" in error["hint"]) == ("0A000", True)
+
+
+async def test_generic_plan_excludes_values_and_execution(desk: PlanDesk) -> None:
+    values = {"connectionId": desk.connection, "statement": "SELECT $1::int", "genericPlan": True}
+    for more in ({"analyze": True}, {"parameters": [1]}):
+        refused = await desk.client.send(EXPLAIN, input=values | more)
+        assert refused.code == "BAD_USER_INPUT"
+        assert refused.errors[0]["extensions"]["field"] == "genericPlan"
+
+
+async def test_generic_plan_accepts_one_statement(desk: PlanDesk) -> None:
+    """It is sent by the protocol that accepts several."""
+    text = explain_statement("SELECT 1; DROP TABLE planned", generic=True)
+    values = {"connectionId": desk.connection, "statement": text, "waitMs": 30_000}
+    run = (await desk.client.ask(EXECUTE, input=values))["executeQuery"]["run"]
+    assert (run["state"], run["error"]["message"]) == (
+        "FAILED",
+        "The text contains more than one statement.",
+    )
+    assert await desk.run("SELECT count(*)::int FROM planned") == [[700]]
 
 
 async def test_explain_text_in_history_is_rolled_back_again(desk: PlanDesk) -> None:
