@@ -54,7 +54,7 @@ CATALOGUE = """query($id: ID!) { connection(id: $id) {
       id kind comment rowEstimate sizeBytes owner hasRowSecurity partitionKey partitionBound
       partitionOf { name } query privileges definition
       columns { id name position type nullable default isPrimaryKey references identity generated
-        collation comment }
+        collation comment definition }
       indexes { id name method columns includedColumns predicate isUnique isValid sizeBytes }
       constraints { id kind columns clause referencedColumns onUpdate onDelete
         referencedTable { id } }

@@ -2,9 +2,10 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import ColumnGeneration, ColumnIdentity, ColumnRow, columns
 from graph.connections.catalogue.loaders import ByKey, Lists
-from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node
+from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, definition_field
 from graph.kit.fields import attribute, graphql_enum
 from graph.kit.ids import Node
 
@@ -60,3 +61,4 @@ class TableColumn(Node):
         "table has all of them. Null if the column has no foreign key."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON COLUMN`. Null if there is none.")
+    definition = definition_field(DefinedKind.COLUMN)

@@ -92,6 +92,8 @@ def loaded_by(
 _CONTENTS = {
     DefinedKind.RELATION: "A table has its columns, constraints, indexes and owned sequences; its "
     "triggers, policies and partitions have definitions of their own. ",
+    DefinedKind.COLUMN: "An owned sequence comes with the column; keys, other constraints and "
+    "indexes have definitions of their own. ",
     DefinedKind.INDEX: "The index of a constraint is recreated by the constraint. ",
     DefinedKind.EXTENSION: "The version is in a comment. ",
     DefinedKind.SCHEMA: "The objects in the schema have definitions of their own. ",

@@ -10,6 +10,18 @@ PERSISTENCE = "CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED ' WHEN 't' THEN 'TE
 RELATION_WORD = """CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
   WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END"""
 
+COLUMN_ID = "(a.attrelid::bigint << 16) + a.attnum"
+"""An expression: the ID of the column `a`, as `ColumnRow` has it."""
+
+# A column of a view, of a parent or of a typed table exists only with that.
+ADDED_COLUMNS = """(a.attrelid, a.attnum) IN (
+  SELECT ca.attrelid, ca.attnum FROM unnest($1::bigint[]) AS asked (id)
+  JOIN pg_attribute AS ca ON ca.attrelid = (asked.id >> 16)::oid AND ca.attnum = asked.id & 65535
+  JOIN pg_class AS cc ON cc.oid = ca.attrelid
+  WHERE cc.relkind IN ('r', 'p', 'f', 'c') AND cc.reloftype = 0 AND ca.attinhcount = 0
+    AND ca.attnum > 0 AND NOT ca.attisdropped)"""
+"""A condition: the column `a` is one of the IDs $1 and can be added by itself."""
+
 
 def storage_options(array: str, prefix: str = "") -> str:
     """An expression: the storage parameters of an array such as `reloptions`, or null."""

@@ -25,9 +25,11 @@ _SELECTED = list[tuple[Oid, str | None, int]]
 
 
 class DefinedKind(StrEnum):
-    """Kinds of objects, each with OIDs of one system catalogue."""
+    """Kinds of objects. The ID of a column is that of `ColumnRow`; the others have an OID."""
 
     COLLATION = "COLLATION"
+    COLUMN = "COLUMN"
+    """Columns of tables, and attributes of composite types."""
     CONSTRAINT = "CONSTRAINT"
     EVENT_TRIGGER = "EVENT_TRIGGER"
     EXTENSION = "EXTENSION"
@@ -46,10 +48,17 @@ class DefinedKind(StrEnum):
     """Enums, domains, ranges, composite, base and shell types."""
 
 
-# Each part selects (id, rank, text) for the OIDs $1: its statements follow those of the part before
+# Each part selects (id, rank, text) for the IDs $1: its statements follow those of the part before
 # it, in the order of their rank.
 _PARTS: Mapping[DefinedKind, Sequence[str]] = {
     DefinedKind.COLLATION: small_objects.COLLATION,
+    DefinedKind.COLUMN: (
+        sequences.OF_COLUMN,
+        tables.COLUMN,
+        types.ATTRIBUTE,
+        *sequences.CHANGES_OF_COLUMN,
+        *relations.CHANGES_OF_COLUMN,
+    ),
     DefinedKind.CONSTRAINT: (*constraints.CONSTRAINT, *indexes.OF_CONSTRAINT, constraints.COMMENT),
     DefinedKind.EVENT_TRIGGER: small_objects.EVENT_TRIGGER,
     DefinedKind.EXTENSION: small_objects.EXTENSION,
@@ -90,7 +99,7 @@ SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
 """
 
 
-async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> Mapping[int, str]:
+async def definitions(fetch: Fetch, kind: DefinedKind, ids: Sequence[int]) -> Mapping[int, str]:
     """Returns SQL that recreates each object, if the objects that it depends on exist.
 
     `fetch` runs its statements in one transaction, whose settings are changed.
@@ -103,15 +112,15 @@ async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> M
     """
     await fetch(_SETTINGS, [])
     texts: dict[int, list[str]] = {}
-    found = await fetch(_statement(kind), [list(oids), MAX_DEFINITION_BYTES])
-    for oid, text, total in msgspec.convert(found, _SELECTED):
+    found = await fetch(_statement(kind), [list(ids), MAX_DEFINITION_BYTES])
+    for found_id, text, total in msgspec.convert(found, _SELECTED):
         if total > MAX_DEFINITION_BYTES:
             raise TooLarge(
                 f"The definitions have more than {MAX_DEFINITION_BYTES:,} bytes together.",
                 hint="Request the definitions of fewer objects at once.",
             )
-        texts.setdefault(oid, []).append(f"{text};\n")
-    return {oid: "".join(parts) for oid, parts in texts.items()}
+        texts.setdefault(found_id, []).append(f"{text};\n")
+    return {found_id: "".join(parts) for found_id, parts in texts.items()}
 
 
 @cache

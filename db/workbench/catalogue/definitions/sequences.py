@@ -1,6 +1,11 @@
 """Definitions of sequences, by themselves and as parts of the tables that own them."""
 
-from db.workbench.catalogue.definitions.fragments import PERSISTENCE, comment
+from db.workbench.catalogue.definitions.fragments import (
+    ADDED_COLUMNS,
+    COLUMN_ID,
+    PERSISTENCE,
+    comment,
+)
 
 # The bounds and the start are printed where they are not the defaults of the type and direction.
 OPTIONS = """(SELECT concat(
@@ -59,15 +64,25 @@ SEQUENCE = (
         f"SELECT c.oid::bigint AS id, c.oid AS object {_SEQUENCES} WHERE {_THESE}",
     ),
 )
-OF_TABLE = f"""SELECT d.refobjid::bigint AS id, c.relname AS rank, {_CREATE} AS text
-  {_OWNED} WHERE {_OF_THESE} AND d.deptype = 'a'"""
-CHANGES_OF_TABLE = (
-    f"""SELECT d.refobjid::bigint AS id, c.relname AS rank, {_OWNED_BY} AS text
-    {_OWNED} WHERE {_OF_THESE} AND d.deptype = 'a'""",
-    _PERSISTENCE.format("d.refobjid::bigint", _OWNED, _OF_THESE),
-    comment(
-        "pg_class",
-        "'SEQUENCE ' || object::regclass",
-        f"SELECT d.refobjid::bigint AS id, c.oid AS object {_OWNED} WHERE {_OF_THESE}",
-    ),
-)
+
+
+def _of_owners(owner: str, these: str) -> tuple[str, tuple[str, ...]]:
+    """The part that creates the sequences of `these` owners, and those that follow theirs."""
+    return (
+        f"""SELECT {owner} AS id, c.relname AS rank, {_CREATE} AS text
+        {_OWNED} WHERE {these} AND d.deptype = 'a'""",
+        (
+            f"""SELECT {owner} AS id, c.relname AS rank, {_OWNED_BY} AS text
+            {_OWNED} WHERE {these} AND d.deptype = 'a'""",
+            _PERSISTENCE.format(owner, _OWNED, these),
+            comment(
+                "pg_class",
+                "'SEQUENCE ' || object::regclass",
+                f"SELECT {owner} AS id, c.oid AS object {_OWNED} WHERE {these}",
+            ),
+        ),
+    )
+
+
+OF_TABLE, CHANGES_OF_TABLE = _of_owners("d.refobjid::bigint", _OF_THESE)
+OF_COLUMN, CHANGES_OF_COLUMN = _of_owners(COLUMN_ID, ADDED_COLUMNS)

@@ -2,6 +2,8 @@
 
 from db.workbench.catalogue.definitions.constraints import CLAUSE, IS_REPEATED
 from db.workbench.catalogue.definitions.fragments import (
+    ADDED_COLUMNS,
+    COLUMN_ID,
     PERSISTENCE,
     foreign_options,
     storage_options,
@@ -43,22 +45,31 @@ _VALUE = f"""CASE
   WHEN d.oid IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid)
   WHEN EXISTS (SELECT {_OF_PARENTS}) THEN ' DEFAULT NULL' END"""
 
-# A partition is made with all its columns and attached then, so that their order and the names of
-# its constraints and indexes stay. Another child gets the columns of its parents.
-_COLUMNS = f"""SELECT 0 AS step, to_char(a.attnum, '0000') AS rank, concat(quote_ident(a.attname),
+_LINE = f"""concat(quote_ident(a.attname),
     CASE WHEN c.reloftype = 0 THEN ' ' || format_type(a.atttypid, a.atttypmod)
          ELSE ' WITH OPTIONS' END,
     {foreign_options("a.attfdwoptions")},
     CASE WHEN a.attcollation <> t.typcollation AND c.reloftype = 0
       THEN ' COLLATE ' || a.attcollation::regcollation END,
-    {_VALUE}, {_NOT_NULL}) AS line
-  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    {_VALUE}, {_NOT_NULL})"""
+_OF_LINE = """JOIN pg_type AS t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-  LEFT JOIN pg_constraint AS con ON con.conrelid = c.oid AND con.contype = 'n'
-    AND con.conkey[1] = a.attnum
+  LEFT JOIN pg_constraint AS con ON con.conrelid = a.attrelid AND con.contype = 'n'
+    AND con.conkey[1] = a.attnum"""
+
+# A partition is made with all its columns and attached then, so that their order and the names of
+# its constraints and indexes stay. Another child gets the columns of its parents.
+_COLUMNS = f"""SELECT 0 AS step, to_char(a.attnum, '0000') AS rank, {_LINE} AS line
+  FROM pg_attribute AS a {_OF_LINE}
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     AND (a.attislocal OR c.relispartition)
     AND (c.reloftype = 0 OR d.oid IS NOT NULL OR a.attnotnull)"""  # noqa: S608 - constants
+
+COLUMN = f"""SELECT {COLUMN_ID} AS id, '' AS rank,
+    concat('ALTER TABLE ', c.oid::regclass, ' ADD COLUMN ', {_LINE}) AS text
+  FROM (SELECT *, false AS is_adopted FROM pg_class) AS c
+  JOIN pg_attribute AS a ON a.attrelid = c.oid {_OF_LINE}
+  WHERE {ADDED_COLUMNS} AND c.relkind <> 'c'"""  # noqa: S608 - constants
 
 _CONSTRAINTS = f"""SELECT 1 + strpos('puxcn', con.contype::text), con.conname,
     concat('CONSTRAINT ', quote_ident(con.conname), ' ', {CLAUSE})

@@ -1,7 +1,7 @@
 """Definitions of types: enums, domains, ranges, composite, base and shell types."""
 
 from db.workbench.catalogue.definitions.constraints import COMMENTS_OF_DOMAIN
-from db.workbench.catalogue.definitions.fragments import comment
+from db.workbench.catalogue.definitions.fragments import ADDED_COLUMNS, COLUMN_ID, comment
 
 _THESE = "t.oid = ANY($1::bigint[]::oid[])"
 _TYPES = "FROM pg_type AS t"
@@ -11,11 +11,20 @@ _ENUM = f"""SELECT t.oid::bigint AS id, '' AS rank, concat('CREATE TYPE ', t.oid
       FROM pg_enum AS e WHERE e.enumtypid = t.oid), ')') AS text
   {_TYPES} WHERE {_THESE} AND t.typtype = 'e'"""  # noqa: S608 - constants
 
+_ATTRIBUTE = """concat(quote_ident(a.attname), ' ', format_type(a.atttypid, a.atttypmod),
+    CASE WHEN a.attcollation <> at.typcollation
+      THEN ' COLLATE ' || a.attcollation::regcollation END)"""
+ATTRIBUTE = f"""SELECT {COLUMN_ID} AS id, '' AS rank,
+    concat('ALTER TYPE ', c.oid::regclass, ' ADD ATTRIBUTE ', {_ATTRIBUTE},
+      CASE WHEN EXISTS (SELECT FROM pg_class AS typed WHERE typed.reloftype = c.reltype)
+        THEN ' CASCADE' END) AS text
+  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+  JOIN pg_type AS at ON at.oid = a.atttypid
+  WHERE {ADDED_COLUMNS} AND c.relkind = 'c'"""  # noqa: S608 - constants
+
 # The row types of tables and views have no definition of their own.
 _COMPOSITE = f"""SELECT t.oid::bigint AS id, '' AS rank, concat('CREATE TYPE ', t.oid::regtype,
-    ' AS (', (SELECT E'\\n    ' || string_agg(concat(quote_ident(a.attname), ' ',
-        format_type(a.atttypid, a.atttypmod), CASE WHEN a.attcollation <> at.typcollation
-          THEN ' COLLATE ' || a.attcollation::regcollation END), E',\\n    ' ORDER BY a.attnum)
+    ' AS (', (SELECT E'\\n    ' || string_agg({_ATTRIBUTE}, E',\\n    ' ORDER BY a.attnum)
         || E'\\n'
       FROM pg_attribute AS a JOIN pg_type AS at ON at.oid = a.atttypid
       WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), ')') AS text

@@ -103,6 +103,19 @@ async def test_definition_recreates_one_dropped_object(sample: SampleDatabase) -
     assert not failures, "\n\n".join(failures)
 
 
+async def test_column_that_exists_only_with_another_object_has_no_definition(
+    sample: SampleDatabase,
+) -> None:
+    found = await sample.connection.fetch(
+        """SELECT relkind::text, (attrelid::bigint << 16) + attnum
+        FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid
+        WHERE c.oid >= 16384 AND attnum > 0
+          AND (relkind IN ('v', 'm') OR attinhcount > 0 OR reloftype <> 0)"""
+    )
+    assert {"v", "m", "r"} <= {kind for kind, _ in found}
+    assert await sample.definitions(DefinedKind.COLUMN, [each for _, each in found]) == {}
+
+
 async def test_definitions_depend_on_no_setting_and_call_no_function_of_users(
     sample: SampleDatabase,
 ) -> None:
