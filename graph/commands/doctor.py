@@ -35,9 +35,6 @@ TESTED_VERSIONS = (17, 18)
 MIN_FREE_BYTES = 500_000_000
 MAX_LOGIN_RETRY_S = 3
 OBJECTS_S = 10.0
-OBSTORE_REST_S = 0.3
-"""A thread of obstore drops what it has returned a moment later. An interpreter that exits within
-that moment aborts, with the code of SIGABRT."""
 OBJECTS_HINT = "Check HOWDAH_OBJECTS_URL, the credentials of the provider, and the network."
 
 
@@ -111,7 +108,6 @@ async def _check(settings: Settings) -> list[Finding]:
     findings += [await _keychain(settings), _parquet(), *_documents(settings)]
     findings.append(await _objects(settings))
     findings += [finding async for finding in _database(settings)]
-    await asyncio.sleep(OBSTORE_REST_S)
     return findings
 
 

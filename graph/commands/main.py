@@ -16,6 +16,7 @@ from db.errors import HowdahError
 from db.settings import PREFIX, load_settings
 from db.version import __version__
 from graph.commands.options import data_dir_option
+from graph.commands.process_exit import exit_process
 from graph.commands.user import user_group
 
 
@@ -26,6 +27,14 @@ def app() -> None:
 
 
 def main() -> NoReturn:
+    """Run a command, and end the process with its exit code."""
+    try:
+        run()
+    except SystemExit as ended:
+        exit_process(ended.code if isinstance(ended.code, int) else 0)
+
+
+def run() -> NoReturn:
     """Run a command. An expected error is printed as one line and a hint, without a traceback.
 
     All errors are one line of JSON if the log is set to JSON: a collector reads both.

@@ -23,6 +23,7 @@ from db.errors import HowdahError
 from db.own_database import SharedPostgres
 from db.services import Services, open_services
 from db.settings import Settings
+from graph.commands.process_exit import exit_process
 from graph.commands.serving.serve import open_server, refuse_root, serve_requests
 from graph.server.logs import logging_to
 from graph.server.metrics.workers import share_metrics
@@ -151,8 +152,8 @@ async def _follow_parent(parent: asyncio.StreamReader, findings: list[str], stop
     stop.ask(signal.SIGTERM)
 
 
-def main() -> None:
-    """Run a worker."""
+def main() -> int:
+    """Run a worker; returns its exit code."""
     # Unbuffered: the event loop reads what follows the first line.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as parent:
         line = parent.readline()
@@ -163,12 +164,13 @@ def main() -> None:
             run(lambda stop: _work(task, stop, traces))
         except HowdahError as error:
             log.error("the worker cannot start: %s %s", error.message, error.hint)  # noqa: TRY400 - no bug
-            sys.exit(1)
+            return 1
         except Exception:
             log.exception("the worker failed")
-            sys.exit(1)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
     gc.disable()  # as in `howdah serve`; graph.server.uvicorn_server enables it again
-    main()
+    exit_process(main())

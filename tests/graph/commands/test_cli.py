@@ -136,10 +136,10 @@ def test_unexpected_error_is_one_line_of_json_where_the_log_is_json(
 
     monkeypatch.setattr(main.app, "main", fail)
     with pytest.raises(RuntimeError):
-        main.main()
+        main.run()
     monkeypatch.setenv("HOWDAH_LOG_FORMAT", "json")
     with pytest.raises(SystemExit):
-        main.main()
+        main.run()
     (line,) = capsys.readouterr().err.splitlines()
     assert "RuntimeError" in json.loads(line)["exception"]
     assert "hunter2" not in line
@@ -201,22 +201,3 @@ async def test_downgrade_says_what_it_deletes_and_needs_yes(committed_url: str) 
 
 async def test_version_is_printed() -> None:
     assert await howdah("--version") == (0, f"howdah {__version__}\n", "")
-
-
-async def test_installation_is_shown_and_renewed(committed_url: str) -> None:
-    async def installation(command: str) -> str:
-        done = await howdah("installation", command, HOWDAH_DATABASE_URL=committed_url)
-        assert done.code == 0, done.errors
-        return done.output
-
-    assert "No server has used this database yet." in await installation("show")
-    first = await installation("renew")
-    second = await installation("renew")
-    ids = [re.findall(r"[0-9a-f-]{36}", output) for output in (first, second)]
-    assert ids[1] == [ids[1][0], ids[0][0]]  # a copy of the first
-    connection = await asyncpg.connect(committed_url)
-    await connection.execute("UPDATE installation SET system_identifier = 'another'")
-    await connection.close()
-    shown = await installation("show")
-    assert "This database is a copy." in shown
-    assert ids[1][0] in shown
