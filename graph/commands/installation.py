@@ -6,6 +6,7 @@ import click
 
 from db.installation import Installation, is_at_home, read_installation, renew
 from db.own_database import migrate, open_own_database
+from db.postgres.embedded import use_running_server
 from db.settings import Settings
 from db.workbench.setting_limits import run_limits
 from graph.commands.operator import act_as_operator
@@ -28,7 +29,7 @@ def renew_installation(settings: Settings) -> None:
 
 
 async def _show(settings: Settings) -> tuple[Installation | None, bool]:
-    async with open_own_database(settings) as own:
+    async with open_own_database(use_running_server(settings)) as own:
         found = await read_installation(own.database)
         return found, found is not None and await is_at_home(own.database, found)
 

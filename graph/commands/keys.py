@@ -9,6 +9,7 @@ from db.connections import SecretRotation, rotate
 from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome
 from db.own_database import open_own_database
+from db.postgres.embedded import use_running_server
 from db.security.keys import add_credential_key, load_keys
 from db.services import open_vault
 from db.settings import Settings
@@ -26,7 +27,10 @@ def rotate_keys(settings: Settings) -> None:
     rotation = asyncio.run(_rotate(settings))
     click.echo(f"Sealed {rotation.resealed} secrets with the current key.")
     if added:
-        click.echo("Wrote a new key to the data folder. Restart the server if it is running.")
+        click.echo(
+            "Wrote a new key to the data folder. Restart the server if it is running: until then "
+            "it cannot open the secrets."
+        )
     if rotation.unreadable:
         for place in rotation.unreadable:
             click.echo(f"Cannot open {place.column} of connection {place.row}.", err=True)
@@ -43,7 +47,7 @@ def rotate_keys(settings: Settings) -> None:
 
 async def _rotate(settings: Settings) -> SecretRotation:
     keys = load_keys(settings)
-    async with open_own_database(settings) as own:
+    async with open_own_database(use_running_server(settings)) as own:
         vault = open_vault(settings, keys, own.database)
         rotation = await rotate(own.database, vault)
         await record_if_migrated(

@@ -7,6 +7,7 @@ import pytest
 from db.connections import Connections, SecretRotation, secret_locations
 from db.errors import Unavailable
 from db.kit.base import OwnerId
+from db.own_database import migrate, open_own_database
 from db.postgres.engine import Database
 from db.security.keys import load_keys
 from db.security.vault import SecretLocation, Vault
@@ -47,6 +48,13 @@ async def test_keys_rotate_reseals_under_new_key(
     only_new = Settings(env="development", data_dir=tmp_path, credential_key=new)
     vault = Vault(load_keys(only_new).credentials)
     assert await secret_of(committed, vault, committed_owner, row.id) == "kept"
+
+
+async def test_keys_rotate_beside_a_running_server(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    async with open_own_database(settings) as running:
+        await migrate(running)
+        assert await _rotate(settings) == (0, [])
 
 
 def test_keys_rotate_creates_key_in_development(
