@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Text, delete, text, true
 
 from db.installation.copied_work import end_copied_work
+from db.kit.audit import AuditKind, record
 from db.kit.base import Base, Mapped, mapped_column, new_id
 from db.kit.live_processes import ReplicaProcess, UnendedBackend
 from db.postgres.engine import Database, ReadSession, Session
@@ -111,10 +112,20 @@ async def recognize(database: Database, *, keep: timedelta) -> Installation:
 
 
 async def renew(database: Database, *, keep: timedelta) -> Installation:
-    """Makes a new installation of the database, whether or not it looks like a copy."""
+    """Makes a new installation of the database, whether or not it looks like a copy.
+
+    The act is recorded in the audit log, in the same transaction.
+    """
     here = await _place_of(database)
     known = await _read(database)
-    await database.transaction(lambda session: _make(session, known, here, keep))
+
+    async def make(session: Session) -> None:
+        made = await _make(session, known, here, keep)
+        if made is not None:
+            details = {"installation": made, "copiedFrom": None if known is None else known.id}
+            await record(session, AuditKind.INSTALLATION_RENEWED, details=details)
+
+    await database.transaction(make)
     return await recognize(database, keep=keep)
 
 
@@ -136,14 +147,16 @@ async def is_own(session: ReadSession, installation_id: UUID) -> bool:
     return bool(await session.value(_IS_OWN, id=installation_id))
 
 
-async def _make(session: Session, known: Installation | None, here: Place, keep: timedelta) -> None:
-    """Does nothing if another process was faster."""
-    values = {"id": new_id(), **here._asdict()}
+async def _make(
+    session: Session, known: Installation | None, here: Place, keep: timedelta
+) -> UUID | None:
+    """Returns the ID of the new installation. Does nothing if another process was faster."""
+    made = new_id()
+    values = {"id": made, **here._asdict()}
     if known is None:
-        await session.rows(_INSERT, **values)
-        return
+        return made if await session.rows(_INSERT, **values) else None
     if not await session.rows(_RENEW, known=known.id, **values):
-        return
+        return None
 
     async def execute(
         _: str, statement: Statement[Changes], values: dict[str, Any]
@@ -157,9 +170,10 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         "this database is a copy of installation %s: it becomes installation %s; ended in the "
         "copy, and not on any target: %s. Give it an object store and an event bus of its own",
         known.id,
-        values["id"],
+        made,
         ", ".join(f"{count} {table}" for table, count in ended.items()),
     )
+    return made
 
 
 async def _place_of(database: Database) -> Place:

@@ -59,6 +59,7 @@ graphql_enum(
     BSP_DELETED="A storage provider was deleted.",
     DATABASE_CHECKED="Howdah's own database was checked for damage.",
     KEYS_ROTATED="The stored secrets were sealed with the current credential key.",
+    INSTALLATION_RENEWED="The operator made the database another installation.",
     BACKUP_WRITTEN="A backup was written.",
     BACKUP_RESTORED="A backup was restored into this database.",
 )(AuditKind)

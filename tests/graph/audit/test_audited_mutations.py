@@ -83,6 +83,7 @@ OTHER_KINDS = {
     AuditKind.BACKUP_WRITTEN: "howdah backup",
     AuditKind.FILE_DOWNLOADED: "a signed link",
     AuditKind.FILE_UPLOADED: "a signed link",
+    AuditKind.INSTALLATION_RENEWED: "howdah installation renew",
     AuditKind.KEYS_ROTATED: "howdah keys rotate",
     AuditKind.RESULT_DOWNLOADED: "a signed link",
     AuditKind.SESSIONS_ENDED: "howdah user sessions --end",
