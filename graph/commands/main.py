@@ -17,7 +17,7 @@ from db.settings import PREFIX, load_settings
 from db.version import __version__
 from graph.commands.options import data_dir_option
 from graph.commands.process_exit import exit_process
-from graph.commands.user import user_group
+from graph.commands.users.user_group import user_group
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,7 +131,7 @@ def migrate(*, down: str | None, yes: bool, check: bool, data_dir: Path | None) 
 
     A downgrade prints the rows and values that it deletes, and needs --yes.
     """
-    from graph.commands.migrate import run_migrations
+    from graph.commands.database.migrate import run_migrations
 
     run_migrations(load_settings(data_dir=data_dir), down=down, check=check, yes=yes)
 
@@ -170,7 +170,7 @@ def keys() -> None:
 @data_dir_option
 def rotate(data_dir: Path | None) -> None:
     """Seal all stored secrets again with the current credential key."""
-    from graph.commands.keys import rotate_keys
+    from graph.commands.database.keys import rotate_keys
 
     rotate_keys(load_settings(data_dir=data_dir))
 
@@ -184,7 +184,7 @@ def installation() -> None:
 @data_dir_option
 def show(data_dir: Path | None) -> None:
     """Print the ID of the installation, and whether the database is a copy."""
-    from graph.commands.installation import show_installation
+    from graph.commands.database.installation import show_installation
 
     show_installation(load_settings(data_dir=data_dir))
 
@@ -198,7 +198,7 @@ def renew(data_dir: Path | None) -> None:
     that was promoted for tests. Others are recognized at the start. Ends in the rows what was
     active, and touches no other database.
     """
-    from graph.commands.installation import renew_installation
+    from graph.commands.database.installation import renew_installation
 
     renew_installation(load_settings(data_dir=data_dir))
 
@@ -264,7 +264,7 @@ def backup(file: Path, data_dir: Path | None) -> None:
 
     Exits with code 1 if the object store has lost the bytes of a file.
     """
-    from graph.commands.backup import write_backup
+    from graph.commands.database.backup import write_backup
 
     if not write_backup(load_settings(data_dir=data_dir), file):
         sys.exit(1)
@@ -284,7 +284,7 @@ def restore(file: Path, *, accept_unverified: bool, data_dir: Path | None) -> No
 
     The signature of FILE is verified with the credential keys of this installation.
     """
-    from graph.commands.backup import restore_backup
+    from graph.commands.database.backup import restore_backup
 
     settings = load_settings(data_dir=data_dir)
     restore_backup(settings, file, accept_unverified=accept_unverified)

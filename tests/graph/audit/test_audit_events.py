@@ -7,7 +7,7 @@ import pytest
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.services import Services
-from graph.commands import accounts
+from graph.commands.users import accounts
 from tests.fixtures.architecture import ROOT, SOURCES
 from tests.fixtures.audit import Doer, brief, events_of, mutation, signed_up
 from tests.fixtures.clients import Client

@@ -13,7 +13,7 @@ from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.services import Services
 from db.users import Device, ExternalUser, Identity, Role, Users
-from graph.commands import accounts
+from graph.commands.users import accounts
 from graph.kit.ids import id_of
 from graph.users.devices import describe_device
 from tests.fixtures.clients import Client

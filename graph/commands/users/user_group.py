@@ -1,4 +1,4 @@
-"""The options of `howdah user`. `graph.commands.accounts` has the work and is imported on use."""
+"""The options of `howdah user`. `accounts` has the work and is imported on use."""
 
 import asyncio
 import sys
@@ -31,7 +31,7 @@ def user_group() -> None:
 @data_dir_option
 def create(*, email: str, name: str, admin: bool, data_dir: Path | None) -> None:
     """Create an account. Prompts for the password, or reads it from standard input."""
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     password = _read_password()
     created = _run(
@@ -47,7 +47,7 @@ def create(*, email: str, name: str, admin: bool, data_dir: Path | None) -> None
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
     """List all users, oldest first."""
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     async def show(services: "Services") -> None:
         async for found in accounts.list_users(services):
@@ -97,7 +97,7 @@ def resume(user: str, data_dir: Path | None) -> None:
 @data_dir_option
 def sessions(*, user: str, end: bool, data_dir: Path | None) -> None:
     """List the sessions of a user: sign-in, last use, address and client."""
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     if end:
         ended = _run(data_dir, lambda services: accounts.end_sessions(services, user))
@@ -113,7 +113,7 @@ def sessions(*, user: str, end: bool, data_dir: Path | None) -> None:
 @data_dir_option
 def remove(*, user: str, yes: bool, data_dir: Path | None) -> None:
     """Delete a user with all objects they own. Their sessions end within a second."""
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     if not yes:
         click.confirm(f"Delete {user} and all objects they own?", abort=True)
@@ -126,7 +126,7 @@ def remove(*, user: str, yes: bool, data_dir: Path | None) -> None:
 @data_dir_option
 def token(user: str, data_dir: Path | None) -> None:
     """Print a short-lived access token of a user."""
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     click.echo(_run(data_dir, lambda services: accounts.issue_token(services, user)))
 
@@ -141,7 +141,7 @@ def reset_password(user: str, data_dir: Path | None) -> None:
     one hour, and voids the previous link of the user. Using it ends their sessions. The token after
     `#token=` also works with `resetPassword`.
     """
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     click.echo(_run(data_dir, lambda services: accounts.make_reset_link(services, user)))
 
@@ -153,7 +153,7 @@ def sign_in_link(data_dir: Path | None) -> None:
 
     It signs in the local admin of the development server that uses the data folder.
     """
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     click.echo(accounts.make_sign_in_link(load_settings(data_dir=data_dir)))
 
@@ -161,7 +161,7 @@ def sign_in_link(data_dir: Path | None) -> None:
 def _update(
     user: str, data_dir: Path | None, *, role: str | None = None, suspended: bool | None = None
 ) -> None:
-    from graph.commands import accounts
+    from graph.commands.users import accounts
 
     changed = _run(
         data_dir,

@@ -6,7 +6,7 @@ import asyncpg
 
 from db.own_database import open_own_database
 from db.settings import Settings
-from graph.commands.installation import _show
+from graph.commands.database.installation import _show
 from tests.graph.commands.test_cli import howdah
 
 

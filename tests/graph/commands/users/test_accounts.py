@@ -8,7 +8,7 @@ from db.errors import BadInput, Conflict, NotFound, Unauthenticated
 from db.kit.base import TimestampText, new_id
 from db.services import Services
 from db.users import ExternalUser, Identity, Role, SignInLinks, UserRow, Users
-from graph.commands.accounts import (
+from graph.commands.users.accounts import (
     create_user,
     describe_user,
     find_user,

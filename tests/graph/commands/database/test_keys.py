@@ -13,7 +13,7 @@ from db.security.keys import load_keys
 from db.security.vault import SecretLocation, Vault
 from db.settings import Settings
 from db.workbench import SavedConnections
-from graph.commands.keys import _rotate, rotate_keys
+from graph.commands.database.keys import _rotate, rotate_keys
 
 
 async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: Any) -> str:
@@ -66,7 +66,7 @@ def test_keys_rotate_creates_key_in_development(
     async def nothing(_: Settings) -> SecretRotation:
         return SecretRotation(0, [])
 
-    monkeypatch.setattr("graph.commands.keys._rotate", nothing)
+    monkeypatch.setattr("graph.commands.database.keys._rotate", nothing)
     rotate_keys(settings)
     new = load_keys(settings).credentials
     assert new.current_id != old.current_id
@@ -84,7 +84,7 @@ def test_rotate_names_secrets_that_do_not_open_and_fails(
     async def one_of_two(_: Settings) -> SecretRotation:
         return SecretRotation(1, [place])
 
-    monkeypatch.setattr("graph.commands.keys._rotate", one_of_two)
+    monkeypatch.setattr("graph.commands.database.keys._rotate", one_of_two)
     with pytest.raises(Unavailable, match="1 secrets could not be opened") as caught:
         rotate_keys(Settings(env="development", data_dir=tmp_path))
     assert "HOWDAH_CREDENTIAL_KEY" in str(caught.value.hint)

@@ -13,7 +13,7 @@ from db.own_database import migrate, open_own_database
 from db.postgres.engine import Database, open_database
 from db.settings import Settings
 from db.tasks import Tasks
-from graph.commands.backup import restore_backup, write_backup
+from graph.commands.database.backup import restore_backup, write_backup
 from tests.fixtures.people import add_person
 
 

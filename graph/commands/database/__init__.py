@@ -1,0 +1,1 @@
+"""Commands on Howdah's own database: migrations, backups, keys, and the installation."""

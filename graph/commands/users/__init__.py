@@ -1,0 +1,1 @@
+"""`howdah user`: its options, and its work."""
