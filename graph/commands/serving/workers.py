@@ -80,14 +80,17 @@ async def _keep_worker_running(task: WorkerTask, services: Services, ending: asy
     pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
-        code = await _run_worker(task, services, ending)
+        try:
+            end = f"a worker ended with code {await _run_worker(task, services, ending)}"
+        except OSError as error:  # no memory or no process is left; the other workers go on
+            end = f"a worker cannot be started ({error.strerror})"
         if ending.is_set():
             return
         mark_process_dead(task.number, task.metrics_folder)  # removes its gauges
         if time.monotonic() - started_at > STABLE_AFTER_S:
             pauses = BACKOFF.pauses()
         pause_s = next(pauses)
-        log.error("a worker ended with code %d and is replaced in %.1f s", code, pause_s)
+        log.error("%s; another is started in %.1f s", end, pause_s)
         await wait_up_to(pause_s, ending.wait())
 
 

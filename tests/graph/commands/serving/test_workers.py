@@ -11,6 +11,8 @@ import httpx
 import psutil
 import pytest
 
+from db.settings import Settings
+from graph.commands.serving import workers
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.served import Served, served
 from tests.fixtures.targets import CANARY, Target
@@ -135,3 +137,24 @@ async def test_workers_metrics_are_summed_and_monotonic(server: Served) -> None:
     assert other in await workers_of(psutil.Process(server._process.pid))
     assert await counted(server) >= 7
     server.http.headers["Authorization"] = authorization
+
+
+async def test_worker_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while the machine has no memory: the other workers must not end with it."""
+    ending, failures = asyncio.Event(), iter([OSError(12, "Cannot allocate memory")])
+
+    async def run_worker(*_: Any) -> int:
+        for failure in failures:
+            raise failure
+        ending.set()
+        return 0
+
+    monkeypatch.setattr(workers, "_run_worker", run_worker)
+    monkeypatch.setattr(workers, "mark_process_dead", lambda *_: None)
+    services: Any = None
+    task = workers.WorkerTask(Settings(), 0, None, "", 0)
+    await workers._keep_worker_running(task, services, ending)
+    assert ending.is_set()
+    assert "a worker cannot be started (Cannot allocate memory)" in caplog.text
