@@ -11,7 +11,7 @@ from db.audit import sweep as sweep_audit
 from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.events import EventBus, open_events
-from db.installation import recognize
+from db.installation import SweptStore, recognize
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
@@ -229,10 +229,13 @@ async def _background_work(services: Services) -> AsyncIterator[None]:
 def sweeps_of(services: Services) -> dict[str, Sweep]:
     """The background sweeps by name."""
     database, write = services.database, services.database.write
-    limits = run_limits(services.settings)
+    limits, store = run_limits(services.settings), SweptStore(database, services.objects)
 
     async def sweep_files() -> int:
-        return sum(await sweep_storage(services))
+        return sum(await sweep_storage(services, owns_objects=await store.is_ours()))
+
+    async def in_own_store(sweep: Sweep) -> int:
+        return await sweep() if await store.is_ours() else 0
 
     return {
         "audit events": lambda: database.transaction(
@@ -250,9 +253,13 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
             lambda session: delete_closed_sessions(session, keep=limits.retention)
         ),
         "scripts": lambda: delete_scripts(database, limits),
-        "partial results": lambda: delete_partial_results(database, services.results),
+        "partial results": lambda: in_own_store(
+            lambda: delete_partial_results(database, services.results)
+        ),
         "replicas": lambda: write(lambda session: Replicas(session).sweep()),
-        "results": lambda: delete_orphaned_objects(database, services.objects),
+        "results": lambda: in_own_store(
+            lambda: delete_orphaned_objects(database, services.objects)
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 installation  the table, and how a copy is recognized
 copied_work   ends what the original executes, in the rows of the copy
+swept_store   keeps the sweeps of a copy from the objects of its original
 """
 
 from db.installation.copied_work import end_copied_work
@@ -13,9 +14,11 @@ from db.installation.installation import (
     recognize,
     renew,
 )
+from db.installation.swept_store import SweptStore
 
 __all__ = [
     "Installation",
+    "SweptStore",
     "end_copied_work",
     "is_at_home",
     "is_own",

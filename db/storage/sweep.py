@@ -40,8 +40,11 @@ async def sweep(
     *,
     uploads_after: timedelta = UPLOAD_WITHIN,
     objects_after: timedelta = UPLOAD_WITHIN,
+    owns_objects: bool = True,
 ) -> SweepResult:
     """Cleans up everything. Can run at any time, also on several replicas at once.
+
+    Without `owns_objects` the objects stay: those of another installation may be among them.
 
     An object is removed if its file has no row, or if the row refers to another object. Younger
     objects are kept, because `add_bytes` and restores write the bytes before the row. Replaced
@@ -50,12 +53,13 @@ async def sweep(
     storage, objects = services.storage, services.objects
     cancelled = await storage.cancel_stale_replacements(older_than=uploads_after)
     await storage.remove_stale_chunks()
-    return SweepResult(
-        uploads=cancelled + await _delete_stale_uploads(storage, uploads_after),
-        deletions=await _finish_deletions(storage, objects),
-        objects=await _remove_unused_objects(storage, objects, objects_after),
-        staged=await objects.prune(older_than=objects_after),
-    )
+    deletions = removed = 0
+    uploads = cancelled + await _delete_stale_uploads(storage, uploads_after)
+    if owns_objects:
+        deletions = await _finish_deletions(storage, objects)
+        removed = await _remove_unused_objects(storage, objects, objects_after)
+    staged = await objects.prune(older_than=objects_after)
+    return SweepResult(uploads, deletions, removed, staged)
 
 
 async def _delete_stale_uploads(storage: FileOperations, after: timedelta) -> int:
