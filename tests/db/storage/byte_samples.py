@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
 
 from db.objects.store import ObjectStore
 from db.storage import FileRow, StorageOperations, SweepResult, read_bytes, sweep
@@ -28,7 +27,11 @@ async def content(objects: ObjectStore, file: FileRow) -> bytes:
 
 
 async def swept(
-    storage: StorageOperations, objects: ObjectStore, **after: timedelta
+    storage: StorageOperations,
+    objects: ObjectStore,
+    *,
+    uploads_after: timedelta = LONG,
+    objects_after: timedelta = NONE,
 ) -> SweepResult:
-    options: dict[str, Any] = {"uploads_after": LONG, "objects_after": NONE} | after
-    return await sweep(SimpleNamespace(storage=storage, objects=objects), **options)
+    services = SimpleNamespace(storage=storage, objects=objects)
+    return await sweep(services, uploads_after=uploads_after, objects_after=objects_after)
