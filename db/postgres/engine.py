@@ -32,7 +32,6 @@ BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
 POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
-RESERVED_WAIT_MS = 3_000
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
@@ -152,7 +151,7 @@ class Database:
         self._source = source
         self._reserve = reserve
         self._gatherer = self._gather_for(source, size, wait_ms)
-        self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
+        self._reserve_gatherer = self._gather_for(reserve, RESERVED, WAIT_MS)
         self.observe: Observer | None = None
         self.pulse: Pulse | None = None
         self.is_pooled = False
@@ -394,7 +393,7 @@ async def open_database(
     first = await route.open_first(asyncio.get_running_loop().time() + connect_ms / 1000)
     lend = partial(open_pool, route.connect_until, lock_ms=route.transaction_lock_ms)
     pool = lend(size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = lend(size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    reserve = lend(size=RESERVED, wait_ms=WAIT_MS)
     database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
     database.is_pooled = route.is_pooled
     database.pulse = Pulse(database, route.connect_directly, route.log_in)

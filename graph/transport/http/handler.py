@@ -56,8 +56,6 @@ _READING = b"GET, POST, QUERY"
 _CHALLENGE: Header = (b"www-authenticate", b"Bearer")
 """RFC 9110 requires one beside 401."""
 _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
-_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
-"""RFC 9110 requires one beside 401."""
 """The media type of a body of QUERY (RFC 10008)."""
 
 
