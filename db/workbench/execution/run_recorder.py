@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,7 +12,6 @@ from db.concurrency.waiting import Backoff, retry
 from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.figures import Distribution
-from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
 from db.runs import (
     Backend,
@@ -39,14 +38,6 @@ CommitWith: TypeAlias = Callable[[Session], Awaitable[object]]
 """Writes in the transaction that records the end of a run, before it; may be repeated."""
 
 
-class _RunEnd(NamedTuple):
-    """A run, how it ended, and how long it is kept."""
-
-    run: RunRow
-    ending: Ending
-    keep: timedelta
-
-
 class RunFigures:
     """The runs that this process has ended, also those that it took over from another one."""
 
@@ -71,7 +62,6 @@ class RunRecorder:
         self._database = database
         self._events = events
         self.figures = RunFigures()
-        self._ends = GroupCommit(database, _write_end, order=lambda end: end.run.id)
 
     async def record_backend(self, run: RunRow, backend: Backend) -> None:
         """Raises Conflict if the run has ended, so its statement must not be sent."""
@@ -116,18 +106,20 @@ class RunRecorder:
         commit_with: CommitWith | None = None,
     ) -> RunRow | None:
         """Returns the run as it ended, or None if another terminal state was written first."""
-        end = _RunEnd(run, ending, keep)
 
-        async def write_both(session: Session) -> RunRow | None:
+        def finish(session: Session) -> Awaitable[RunRow | None]:
+            return Runs(session, run.owner_id).finish(run.id, ending, keep=keep)
+
+        async def finish_with(session: Session) -> RunRow | None:
             if commit_with is not None:
                 await commit_with(session)
-            return await _write_end(session, end)
+            return await finish(session)
 
         def write() -> Awaitable[RunRow | None]:
             is_urgent = ending.state in URGENT  # promised also with an exhausted pool
             if is_urgent or commit_with is not None:
-                return self._database.transaction(write_both, reserved=is_urgent)
-            return self._ends.add(end)
+                return self._database.transaction(finish_with, reserved=is_urgent)
+            return self._database.write(finish)  # one statement for the runs that end at once
 
         written = await _with_retry(run, write)
         if written is None and ending.state in OWN_STATES:
@@ -145,15 +137,6 @@ class RunRecorder:
 
     async def publish_change(self, run: RunRow) -> None:
         await publish_change(self._events, run.owner_id, run.id)
-
-
-async def _write_end(session: Session, end: _RunEnd) -> RunRow | None:
-    """Writes the end of one executed run, with everything that must commit with it.
-
-    The transaction may hold the ends of other runs, and is repeated after an error.
-    """
-    runs = Runs(session, end.run.owner_id)
-    return await runs.finish(end.run.id, end.ending, keep=end.keep)
 
 
 async def _with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
