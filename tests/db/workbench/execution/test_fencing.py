@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from db.database_sessions import CloseReason
 from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
+from db.postgres.route.connect import Dropped
 from db.postgres.statements import compile_change
 from db.runs import RunState, interrupt_orphans
 from db.security.vault import Vault
@@ -149,6 +151,36 @@ async def test_takeover_does_not_wait_for_a_target_that_does_not_respond(
             assert (await sit(survivor).now(lost)).state == RunState.INTERRUPTED
             link.mend()
             await desk.until_gone(pid)
+            await takeover.close()
+
+
+async def test_takeover_that_was_not_confirmed_is_finished_by_the_next_round(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection to Howdah's database drops when it is committed."""
+    transaction = Database.transaction
+
+    async def commit_and_drop(self: Database, work: Any, **options: Any) -> None:
+        await transaction(self, work, **options)
+        monkeypatch.undo()
+        raise Dropped("The connection dropped.", hint="Try again.")
+
+    async with replica() as survivor, replica() as hung:
+        lost = await sit(hung).start("SELECT pg_sleep(62)")
+        pid = await sit(hung).until_backend(lost)
+        with monkeypatch.context() as patched:
+            patched.setattr(hung.runner._executor, "stop", lambda *_: True)
+            await committed.write(lambda session: forget_process(session, lost.id))
+            takeover = takeover_by(survivor)
+            monkeypatch.setattr(Database, "transaction", commit_and_drop)
+            with pytest.raises(Dropped):
+                await takeover.run()
+            assert (await sit(survivor).now(lost)).state == RunState.INTERRUPTED
+            await takeover.run()
+            await sit(survivor).until_gone(pid)
             await takeover.close()
 
 
