@@ -211,4 +211,6 @@ def _limited(at_once: int) -> FairSlots:
 
 def _user_of(context: Context) -> Hashable:
     viewer = context.viewer
-    return network_of(context.client_address) if viewer is None else viewer.id
+    if viewer is None:
+        return network_of(context.client_address)
+    return viewer.id.int  # a UUID computes its hash in Python, six times for an operation

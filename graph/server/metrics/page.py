@@ -5,6 +5,7 @@ parent, and any of them reports the metrics of all (docs/decisions/0014-metrics-
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
@@ -17,9 +18,12 @@ from prometheus_client import (
     generate_latest,
 )
 
+from db.concurrency.retry_log import RetryLog
 from graph.server.metrics.catalogue import Metric, Sample
 from graph.server.metrics.instruments import Instruments
 from graph.server.metrics.workers import registry_of_all
+
+log = logging.getLogger(__name__)
 
 PUBLISH_INTERVAL_S = 1.0
 PAGE_PAUSE = 9.0
@@ -59,8 +63,10 @@ class MetricsPage:
 
     async def keep_publishing(self) -> NoReturn:
         """Refresh the values that other workers report."""
+        retry_log = RetryLog(log, "publish the metrics of a worker")
         while True:
-            self._refresh()
+            with retry_log.attempt():
+                self._refresh()
             await asyncio.sleep(PUBLISH_INTERVAL_S)
 
     def _refresh(self) -> None:

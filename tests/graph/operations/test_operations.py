@@ -14,13 +14,20 @@ from db.errors import TooLarge
 from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
-from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
+from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused, deadlines
 from graph.operations.admission import MAX_ANONYMOUS_CONCURRENCY
 from graph.operations.limits import RequestLimits
 from graph.schema import schema as api
 from graph.server.observer import OperationObserver
 from graph.server.operation_log import OperationLog
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import ANN, schema
+
+
+@pytest.fixture(autouse=True)
+def kept_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine, operations that wait would release their slots during a test."""
+    monkeypatch.setattr(deadlines, "SLOT_S", PATIENCE_S)
 
 
 def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int) -> Plans:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import itertools
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -13,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from db.services import Services
-from graph.server.metrics import page
+from graph.server.metrics import Metrics, page
+from graph.server.metrics.catalogue import Sample
 from tests.fixtures.clients import Client
 from tests.fixtures.patience import patience
 from tests.graph.tasks.test_tasks import followed
@@ -83,6 +85,25 @@ async def test_metrics_labels_contain_no_user_data(ada: Client, http: httpx.Asyn
     assert ada.user is not None
     for trace in ("NamedByAda", ada.user.id.hex, str(ada.user.id), ada.user.name):
         assert trace not in text
+
+
+async def test_metrics_of_a_worker_are_published_again_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page, "PUBLISH_INTERVAL_S", 0)
+    attempts, published = itertools.count(1), asyncio.Event()
+
+    def samples() -> list[Sample]:
+        if next(attempts) == 1:
+            raise ZeroDivisionError
+        published.set()
+        return []
+
+    publishing = asyncio.create_task(Metrics(samples).keep_publishing())
+    async with patience():
+        await published.wait()
+    publishing.cancel()
+    assert "cannot publish the metrics of a worker" in caplog.text
 
 
 COUNT = 'howdah_operation_seconds_count{kind="query",outcome="OK"}'
