@@ -44,7 +44,11 @@ class TunnelThread:
         tunnel = cls()
         _living.add(tunnel)
         threading.Thread(target=tunnel._serve, name="ssh tunnel", daemon=True).start()
-        await asyncio.wrap_future(tunnel._started)
+        try:
+            await asyncio.shield(asyncio.wrap_future(tunnel._started))
+        except asyncio.CancelledError:
+            tunnel._started.add_done_callback(lambda _: tunnel.stop())
+            raise
         return tunnel
 
     @property
