@@ -46,7 +46,11 @@ class TunnelThread:
         tunnel, loop = cls(), asyncio.get_running_loop()
         tunnel._ended.add_done_callback(lambda _: _release_slot(loop, user))
         threading.Thread(target=tunnel._serve, name="ssh tunnel", daemon=True).start()
-        await asyncio.wrap_future(tunnel._started)
+        try:
+            await asyncio.shield(asyncio.wrap_future(tunnel._started))
+        except asyncio.CancelledError:
+            tunnel._started.add_done_callback(lambda _: tunnel.stop())
+            raise
         return tunnel
 
     @property
