@@ -56,6 +56,7 @@ INTERNAL = {
     "db.workbench.catalogue.run_changes": "the size of a cache",
     "db.workbench.completion.expectations.commands": "words that are compared with patterns",
     "db.workbench.completion.statement.queries": "joins in joins, deeper than any",
+    "db.workbench.connections.libpq.MAX_STARTED_CHARS": "a time of PostgreSQL is shorter",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.submission.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.scripts.service.MAX_TEXT_GRANT": "how many bytes are counted at once",
