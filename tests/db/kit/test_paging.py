@@ -3,16 +3,16 @@
 import base64
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from db.errors import BadInput
-from db.kit.base import new_id
 from db.kit.paging import SortOrder, decode_cursor, encode_cursor
 
 ORDER = SortOrder("key")
-ROW = new_id()
+ROW = UUID(int=7)
 TIME = datetime(2026, 11, 30, 8, 15, tzinfo=UTC)
 
 
