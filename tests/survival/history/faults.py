@@ -150,10 +150,10 @@ def plan_faults(
     replicas: int,
     kinds: Sequence[Kind] = ON_PAIR,
 ) -> list[Fault]:
-    """Every kind at least once if there are enough, and one promotion if it is among them."""
+    """Every kind at least once if there are enough, with one promotion if it is among them."""
     repeated = [kind for kind in kinds if kind is not Kind.PROMOTE]
     dice.shuffle(repeated)
-    once = len(kinds) - len(repeated)
+    once = min(count, len(kinds) - len(repeated))
     drawn: list[Kind] = [repeated[number % len(repeated)] for number in range(count - once)]
     if once:
         drawn.insert(dice.randint(len(drawn) // 2, len(drawn)), Kind.PROMOTE)

@@ -102,8 +102,9 @@ async def _work(
             await group.suffer(fault)
             recovered_s[fault.kind].append(await _recover(group, recorder))
         is_calm = True
-    for worker in workers:
-        await worker.read_all()
+    async with asyncio.timeout(OUTAGE_S):
+        for worker in workers:
+            await worker.read_all()
     return recovered_s
 
 
