@@ -222,10 +222,10 @@ async def test_run_with_unconfirmed_claim_is_executed(
 
     ada = await sit(await open_runner(max_running=1), "Ada")
     running = await ada.start(f"SELECT {gate.wait}")
+    await gate.reached()
+    monkeypatch.setattr(Database, "write", commit_and_drop)  # before the first claim
     waiting = await ada.start("SELECT 1")
     assert waiting.state == RunState.QUEUED
-    await gate.reached()
-    monkeypatch.setattr(Database, "write", commit_and_drop)
     await gate.open()
     assert (await ada.end_of(running)).state == RunState.SUCCEEDED
     assert (await ada.end_of(waiting)).state == RunState.SUCCEEDED
