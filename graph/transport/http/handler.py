@@ -322,9 +322,6 @@ class _Exchange:
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})
 
-        if status == 401:
-            headers = (*headers, _CHALLENGE)
-
     async def _send_text(
         self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
     ) -> None:

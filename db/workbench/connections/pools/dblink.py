@@ -25,7 +25,7 @@ WHERE e.extname = 'dblink' AND EXISTS (
     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
 """)
 _CLOSE = """
-DECLARE opened text;
+DECLARE opened pg_catalog.text;
 BEGIN
   FOR opened IN SELECT pg_catalog.unnest({schema}.dblink_get_connections()) LOOP
     PERFORM {schema}.dblink_disconnect(opened);
