@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +18,7 @@ from db.workbench.execution import runner
 from db.workbench.sessions.open_request import OpenRequest
 from tests.db.workbench.execution.test_run_cancels import BAD_LISTENER
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, forget_process, replica, sit
+from tests.fixtures.dropped_commits import drop_after_commit
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_sessions, takeover_by
@@ -161,13 +161,6 @@ async def test_takeover_that_was_not_confirmed_is_finished_by_the_next_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The connection to Howdah's database drops when it is committed."""
-    transaction = Database.transaction
-
-    async def commit_and_drop(self: Database, work: Any, **options: Any) -> None:
-        await transaction(self, work, **options)
-        monkeypatch.undo()
-        raise Dropped("The connection dropped.", hint="Try again.")
-
     async with replica() as survivor, replica() as hung:
         lost = await sit(hung).start("SELECT pg_sleep(62)")
         pid = await sit(hung).until_backend(lost)
@@ -175,7 +168,7 @@ async def test_takeover_that_was_not_confirmed_is_finished_by_the_next_round(
             patched.setattr(hung.runner._executor, "stop", lambda *_: True)
             await committed.write(lambda session: forget_process(session, lost.id))
             takeover = takeover_by(survivor)
-            monkeypatch.setattr(Database, "transaction", commit_and_drop)
+            drop_after_commit(monkeypatch)
             with pytest.raises(Dropped):
                 await takeover.run()
             assert (await sit(survivor).now(lost)).state == RunState.INTERRUPTED

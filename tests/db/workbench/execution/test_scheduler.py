@@ -18,6 +18,7 @@ from db.runs import RunRow, Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
+from tests.fixtures.dropped_commits import drop_after_commit
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
 from tests.fixtures.replicas import Gate
@@ -190,14 +191,7 @@ async def test_run_with_unconfirmed_acceptance_is_executed(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection to Howdah's database drops when the commit has happened."""
-    transaction = Database.transaction
-
-    async def commit_and_drop(self: Database, work: Any, **options: Any) -> None:
-        await transaction(self, work, **options)
-        monkeypatch.undo()
-        raise Dropped("The connection dropped.", hint="Try again.")
-
-    monkeypatch.setattr(Database, "transaction", commit_and_drop)
+    drop_after_commit(monkeypatch)
     with pytest.raises(Dropped):
         await desk.start("SELECT 1")
     async with desk.server.database.read() as session:
@@ -213,17 +207,13 @@ async def test_run_with_unconfirmed_claim_is_executed(
     """The connection to Howdah's database drops when the claim was committed."""
     write = Database.write
 
-    async def commit_and_drop(self: Database, work: Any, **options: Any) -> Any:
-        found = await write(self, work, **options)
-        if isinstance(found, RunRow) and found.state == RunState.RUNNING:
-            monkeypatch.undo()
-            raise Dropped("The connection dropped.", hint="Try again.")
-        return found
+    def is_claim(answer: object) -> bool:
+        return isinstance(answer, RunRow) and answer.state == RunState.RUNNING
 
     ada = await sit(await open_runner(max_running=1), "Ada")
     running = await ada.start(f"SELECT {gate.wait}")
     await gate.reached()
-    monkeypatch.setattr(Database, "write", commit_and_drop)  # before the first claim
+    drop_after_commit(monkeypatch, is_claim, method="write")  # before the first claim
     waiting = await ada.start("SELECT 1")
     assert waiting.state == RunState.QUEUED
     await gate.open()

@@ -1,14 +1,11 @@
 """The worker of a session, and the rules of transaction texts."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
-from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
@@ -16,6 +13,7 @@ from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from db.workbench.sql.transaction_text import chains, rollback_instead, runs_without_begin
+from tests.fixtures.dropped_commits import drop_after_commit
 from tests.fixtures.runs import Desk
 
 _CLAIM = compile_change(
@@ -38,26 +36,12 @@ async def test_run_whose_claim_was_not_confirmed_is_executed(
     assert ended.state == RunState.SUCCEEDED
 
 
-def drop_after(monkeypatch: pytest.MonkeyPatch, is_last: Callable[[object], bool]) -> None:
-    """Our connection drops once, when the transaction with such an answer was committed."""
-    transaction = Database.transaction
-
-    async def commit_and_drop(self: Database, work: Any, **options: Any) -> Any:
-        answer = await transaction(self, work, **options)
-        if is_last(answer):
-            monkeypatch.undo()
-            raise Dropped("The connection dropped.", hint="Try again.")
-        return answer
-
-    monkeypatch.setattr(Database, "transaction", commit_and_drop)
-
-
 async def test_session_stays_open_after_an_end_that_was_not_confirmed(
     desk: Desk, database_sessions: DatabaseSessionsService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id))
     request = RunRequest(None, "BEGIN", session_id=row.id)
-    drop_after(monkeypatch, lambda answer: isinstance(answer, RunRow) and answer.is_finished)
+    drop_after_commit(monkeypatch, lambda answer: isinstance(answer, RunRow) and answer.is_finished)
     run = (await desk.runner.submit(desk.owner, request)).run
     assert (await desk.end_of(run)).state == RunState.SUCCEEDED
     request = RunRequest(None, "ROLLBACK", session_id=row.id)
@@ -72,7 +56,7 @@ async def test_session_whose_opening_was_not_confirmed_is_closed(
 ) -> None:
     """No process holds it."""
     request = OpenRequest(desk.connection_id)
-    drop_after(monkeypatch, lambda answer: isinstance(answer, DatabaseSessionRow))
+    drop_after_commit(monkeypatch, lambda answer: isinstance(answer, DatabaseSessionRow))
     with pytest.raises(Dropped):
         await database_sessions.open(desk.owner, request, key="one")
     row = await database_sessions.open(desk.owner, request, key="one")
