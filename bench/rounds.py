@@ -124,7 +124,7 @@ async def open_testbed() -> AsyncIterator[Testbed]:
                 )
             finally:
                 await connection.close()
-            yield Testbed(postgres, await _fill(postgres.url), folder, pid)
+            yield Testbed(postgres, await fill(postgres.url), folder, pid)
 
 
 def medians(runs: Sequence[Measured]) -> Measured:
@@ -141,7 +141,8 @@ def ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> float:
     return statistics.median(one.per_s / other.per_s for one, other in pairs)
 
 
-async def _fill(url: str) -> list[Case]:
+async def fill(url: str) -> list[Case]:
+    """Builds the data set; returns the cases on its rows."""
     connection = await asyncpg.connect(url)
     try:
         return cases(await data.build(connection))

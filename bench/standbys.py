@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import asyncpg
 import psutil
 
-from bench import data, peers
-from bench.cases import Case, cases
+from bench import peers
+from bench.cases import Case
 from bench.clients import converse, measure
 from bench.cpu import postgres_cpu_s
 from bench.peers import Peer
+from bench.rounds import fill
 from bench.verdict import judge
 from db.postgres.schema import migrations
 from tests.fixtures.failover import Server
@@ -108,14 +108,6 @@ async def bench(size: Size) -> list[str]:
     ratio = page[ON_STANDBY].primary_ms / page[PLAIN].primary_ms
     print(f"\ngoal: {GOAL:g} of the CPU of the primary for a page; measured: {ratio:.2f}")
     return [JUDGED] if ratio > GOAL else []
-
-
-async def fill(url: str) -> list[Case]:
-    connection = await asyncpg.connect(url)
-    try:
-        return cases(await data.build(connection))
-    finally:
-        await connection.close()
 
 
 def postmaster(server: Server) -> psutil.Process:
