@@ -85,12 +85,12 @@ class StatementSender:
 
     def _first_row(self, result: PGresult) -> tuple[Any, ...] | None:
         loader = RowLoader()
-        (row,) = loader.spell(loader.load_part(result, 0, 1))
+        (row,) = loader.parse_floats(loader.load_part(result, 0, 1))
         self._bytes_left -= sum(len(cell.encode()) if isinstance(cell, str) else 8 for cell in row)
         if self._bytes_left < 0:
             self.is_truncated = True
             return None
-        return row
+        return tuple(row)
 
     def _failure_of(self, result: PGresult, text: str) -> Failure:
         """Without a position: the statements are ours."""

@@ -11,6 +11,7 @@ from db.runs import Column
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.interfaces import Throttle
 from db.workbench.results.copied_bytes import BYTES, TEXT, to_bytes_row, to_text_row
+from db.workbench.results.value_conversion import Row
 
 
 class CopyOutput:
@@ -26,7 +27,7 @@ class CopyOutput:
     def columns(self) -> list[Column]:
         return [self.column]
 
-    def rows(self, messages: Sequence[bytes]) -> list[tuple[Any, ...]]:
+    def rows(self, messages: Sequence[bytes]) -> list[Row]:
         return [self._to_row(message) for message in messages]
 
     async def messages(

@@ -6,7 +6,7 @@ tag.
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from psycopg import generators, pq
@@ -20,7 +20,7 @@ from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.run_failures import hint_of
-from db.workbench.results.value_conversion import RowLoader
+from db.workbench.results.value_conversion import Row, RowLoader
 from db.workbench.sql.sql_text import line_and_column
 
 MAX_COLUMNS = 1_664
@@ -138,7 +138,7 @@ async def query_catalogue(
     pgconn.send_query(queries.encode())
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
-    found: list[tuple[Any, ...]] = []
+    found: list[Row] = []
     rows, chars = RowLoader(), 0
     async for result in results(connection):
         if result.status in ROW_STATUSES:

@@ -42,7 +42,7 @@ from db.workbench.execution.run_failures import (
 )
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.spool import Spool
-from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
+from db.workbench.results.value_conversion import Row, RowLoader, to_chunk, truncate_cells
 from db.workbench.sql.explain_text import is_generic
 from db.workbench.sql.sql_text import copy_encoding, second_statement
 from db.workbench.sql.statement_effects import (
@@ -56,6 +56,9 @@ CHUNK_BYTES = 1024 * 1024
 GENERIC_PLAN_VERSION = 160000
 """The first version of PostgreSQL with EXPLAIN (GENERIC_PLAN)."""
 _COUNTING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE", COPY}
+
+_CHUNK = int(ExecStatus.TUPLES_CHUNK)
+"""The status of each result is a number, which takes longer to compare with an enum."""
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
 
@@ -219,14 +222,21 @@ class ResultReader:
         what is buffered is limited.
         """
         is_busy, get_result = connection.pgconn.is_busy, connection.pgconn.get_result
-        load = self._rows.load_part
+        throttle, load = self._throttle, self._rows.load_part
         while True:
-            rows: list[tuple[object, ...]] = []
-            result = await protocol.next_result(connection, self._throttle)
-            while result is not None and self._is_narrow(result):
-                rows += load(result, 0, result.ntuples)
-                result.clear()
-                if len(rows) >= self._rows_per_chunk or is_busy() or self._throttle.is_over:
+            rows: list[Row] = []
+            result = await protocol.next_result(connection, throttle)
+            most = self._rows_per_chunk
+            if self.columns is None or self._is_full or most < protocol.CHUNK_ROWS:
+                return result
+            # The last chunk has the tag of the command if it is not full.
+            while (
+                result is not None
+                and result.status == _CHUNK
+                and result.ntuples == protocol.CHUNK_ROWS
+            ):
+                rows += load(result, 0, protocol.CHUNK_ROWS)
+                if len(rows) >= most or is_busy() or throttle.is_over:
                     break
                 result = get_result()
             else:
@@ -235,16 +245,7 @@ class ResultReader:
                 return result
             await self._spool_rows(connection, rows)
 
-    def _is_narrow(self, result: PGresult) -> bool:
-        return (
-            result.status == ExecStatus.TUPLES_CHUNK
-            and result.ntuples <= self._rows_per_chunk
-            and self.columns is not None
-            and not self._is_full
-            and not result.command_status  # the last chunk, if it is not full, has the tag
-        )
-
-    async def _spool_rows(self, connection: Connection, rows: list[tuple[object, ...]]) -> None:
+    async def _spool_rows(self, connection: Connection, rows: list[Row]) -> None:
         self._is_full = not await self._store(rows)
         if self._is_full:
             self._stopping = await self._stop_early(connection)
@@ -291,9 +292,9 @@ class ResultReader:
         if self._is_full:
             self._stopping = await self._stop_early(connection)
 
-    async def _store(self, rows: list[tuple[object, ...]]) -> bool:
+    async def _store(self, rows: list[Row]) -> bool:
         """Spools the rows that fit; returns whether more rows are wanted."""
-        full, rows = False, self._rows.spell(rows)
+        full, rows = False, self._rows.parse_floats(rows)
         if len(rows) > self._rows_left:
             rows = rows[: self._rows_left]
             self._truncated, full = TruncationReason.MAX_ROWS, True
@@ -315,9 +316,9 @@ class ResultReader:
             await self._spool.add(chunk)
         return not full
 
-    def _truncate_cells(self, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    def _truncate_cells(self, rows: list[Row]) -> list[Row]:
         short = truncate_cells(rows, self._longest_cell)
-        if short != rows:
+        if short is not rows:
             self._truncated = self._truncated or TruncationReason.MAX_CELL
         return short
 
@@ -335,7 +336,7 @@ class ResultReader:
         return failure
 
 
-def _rows_within(rows: list[tuple[object, ...]], size: int) -> list[tuple[object, ...]]:
+def _rows_within(rows: list[Row], size: int) -> list[Row]:
     """The longest prefix of `rows` that takes at most `size` bytes encoded."""
     for index, row in enumerate(rows):
         size -= len(to_chunk([row]).lines)
