@@ -6,7 +6,6 @@ are, equal statements of other callers wait and are sent together when one of th
 """
 
 import asyncio
-import contextlib
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
@@ -42,17 +41,19 @@ KEPT_QUEUES = 1_000
 class _Call(asyncio.Future[Rows]):
     """A caller's statement that waits for its answer."""
 
-    __slots__ = ("arguments", "context", "expires")
+    __slots__ = ("arguments", "context", "expires", "row")
 
     arguments: Sequence[Any]
     context: Context
     expires: float
+    row: Hashable | None
+    """The row that it locks, if it is a change of one row."""
 
 
 class _StatementQueue:
     """The callers of one statement."""
 
-    __slots__ = ("call_s", "form", "in_flight", "statement", "waiting")
+    __slots__ = ("batch_size", "call_s", "form", "in_flight", "statement", "waiting")
 
     def __init__(self, statement: Statement[Any], form: GatheredSql | None) -> None:
         self.statement = statement
@@ -61,27 +62,27 @@ class _StatementQueue:
         self.in_flight = 0
         self.call_s = _SlidingMinimum(WINDOW_S)
         """Time that the database spends on one call, without the round trip."""
+        self.batch_size = LARGEST_BATCH
 
     def row(self, arguments: Sequence[Any]) -> Hashable | None:
-        """The row that a change of one row locks."""
-        if self.form is None or self.form.row_id is None:
+        """The row that a change of one row locks. Nobody else knows the ID of a new row."""
+        form = self.form
+        if form is None or form.row_id is None or form.by_row_id:
             return None
-        return self.form.table, arguments[self.form.row_id]
+        return form.table, arguments[form.row_id]
 
     def weight(self, arguments: Sequence[Any]) -> int:
         """How many of a batch a caller counts as."""
         return 1 if self.form is None or not self.form.arrays else self.form.weight(arguments)
 
     def learn(self, seconds: float, weight: int, now: float) -> None:
-        self.call_s.add(max(seconds, 0.0) / weight, now)
+        if self.call_s.add(max(seconds, 0.0) / weight, now):
+            most = int(BATCH_TAKES_S / max(self.call_s.value, 1e-6))
+            self.batch_size = max(1, min(LARGEST_BATCH, most))
 
     @property
     def is_busy(self) -> bool:
         return self.in_flight > 0 or bool(self.waiting)
-
-    @property
-    def batch_size(self) -> int:
-        return max(1, min(LARGEST_BATCH, int(BATCH_TAKES_S / max(self.call_s.value, 1e-6))))
 
 
 class Gatherer:
@@ -109,21 +110,17 @@ class Gatherer:
         self._queues: dict[str, _StatementQueue] = {}
         self._nonempty: dict[_StatementQueue, None] = {}
         self._locked: set[Hashable] = set()
-        self._waiting_for: dict[Hashable, deque[_Call]] = {}
+        self._waiting_for: dict[Hashable, list[_Call]] = {}
         """The changes of each row that wait, in the order of arrival."""
         self._tasks: set[asyncio.Task[Sequence[_Call]]] = set()
         self._round_trip = _SlidingMinimum(WINDOW_S)
+        self.concurrency = FEWEST
+        """How many equal statements may be under way: more if the database is distant."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         return sum(len(queue.waiting) for queue in self._nonempty)
-
-    @property
-    def concurrency(self) -> int:
-        """How many equal statements may be under way: more if the database is distant."""
-        distance = self.round_trip_s / SEND_EVERY_S
-        return max(FEWEST, min(self._size, math.ceil(distance)))
 
     @property
     def round_trip_s(self) -> float:
@@ -158,18 +155,23 @@ class Gatherer:
         row = queue.row(arguments)
         # What waits although fewer are under way waits for a row, and delays no call of another.
         is_full = queue.in_flight >= self._most(queue)
-        if (is_full and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
+        if (is_full and queue.batch_size > 1) or (
+            row is not None and (row in self._locked or row in self._waiting_for)
+        ):
             return self._wait(queue, arguments, row)
         return self._send_first(queue, arguments, row)
 
     async def _send_first(
         self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
     ) -> Rows:
-        self._begin(queue, (row,))
+        queue.in_flight += 1
+        if row is not None:
+            self._locked.add(row)
         try:
             return await self._send_alone(queue, arguments)
         finally:
-            self._finish(queue, (row,))
+            self._locked.discard(row)
+            self._finish(queue)
 
     def _queue_of(self, statement: Statement[Any]) -> _StatementQueue:
         queue = self._queues.get(statement.sql)
@@ -184,7 +186,9 @@ class Gatherer:
     async def _send_alone(self, queue: _StatementQueue, arguments: Sequence[Any]) -> Rows:
         rows, seconds = await self._send(queue.statement, queue.statement.sql, arguments)
         now = self._loop.time()
-        self._round_trip.add(seconds, now)
+        if self._round_trip.add(seconds, now):
+            distance = math.ceil(self._round_trip.value / SEND_EVERY_S)
+            self.concurrency = max(FEWEST, min(self._size, distance))
         queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
@@ -194,23 +198,23 @@ class Gatherer:
         loop = self._loop
         call = _Call(loop=loop)
         call.arguments = arguments
+        call.row = row
         call.context = copy_context()
         call.expires = loop.time() + self._wait_ms / 1000
         queue.waiting.append(call)
         if row is not None:
-            self._waiting_for.setdefault(row, deque()).append(call)
+            of_row = self._waiting_for.get(row)
+            if of_row is None:
+                self._waiting_for[row] = [call]
+            else:
+                of_row.append(call)
         self._nonempty[queue] = None
         if self._timer is None:
             self._timer = loop.call_at(call.expires, self._expire)
         return call
 
-    def _begin(self, queue: _StatementQueue, rows: Iterable[Hashable | None]) -> None:
-        queue.in_flight += 1
-        self._locked.update(row for row in rows if row is not None)
-
-    def _finish(self, queue: _StatementQueue, rows: Iterable[Hashable | None]) -> None:
+    def _finish(self, queue: _StatementQueue) -> None:
         queue.in_flight -= 1
-        self._locked.difference_update(rows)
         if self._nonempty:
             self._send_waiting()
 
@@ -228,37 +232,38 @@ class Gatherer:
         left, batch, passed = queue.batch_size, list[_Call](), deque[_Call]()
         while queue.waiting and left > 0:
             call = queue.waiting.popleft()
-            row = queue.row(call.arguments)
             if call.done():
-                self._remove(row, call)
-            elif row is not None and not self._is_next(row, call):
+                self._remove(call)
+            elif call.row is not None and not self._is_next(call.row, call):
                 passed.append(call)
             else:
                 batch.append(call)
                 left -= queue.weight(call.arguments)
         for call in batch:
-            self._remove(queue.row(call.arguments), call)
+            self._remove(call)
         queue.waiting.extendleft(reversed(passed))
         return batch
 
     def _is_next(self, row: Hashable, call: _Call) -> bool:
         of_row = self._waiting_for[row]
         while of_row[0].done():  # cancelled or expired: its own queue still holds it
-            of_row.popleft()
+            del of_row[0]
         return row not in self._locked and of_row[0] is call
 
-    def _remove(self, row: Hashable | None, call: _Call) -> None:
-        of_row = self._waiting_for.get(row)
-        if of_row is not None:
-            with contextlib.suppress(ValueError):
-                of_row.remove(call)
-            if not of_row:
-                del self._waiting_for[row]
+    def _remove(self, call: _Call) -> None:
+        row = call.row
+        if row is None or (of_row := self._waiting_for.get(row)) is None:
+            return
+        if call in of_row:
+            of_row.remove(call)
+        if not of_row:
+            del self._waiting_for[row]
 
     def _start(self, queue: _StatementQueue, batch: list[_Call]) -> None:
-        rows = [queue.row(call.arguments) for call in batch]
+        rows = [call.row for call in batch if call.row is not None]
         self._batches.add(len(batch))
-        self._begin(queue, rows)
+        queue.in_flight += 1
+        self._locked.update(rows)
         # In the context of a caller: else it would be that of whoever ended the last statement.
         task = self._loop.create_task(
             self._run_batch(queue, batch), context=batch[0].context.copy()
@@ -271,7 +276,7 @@ class Gatherer:
             if not task.cancelled():
                 for call in task.result():
                     self._start(queue, [call])
-            self._finish(queue, ())
+            self._finish(queue)
 
         task.add_done_callback(end)
 
@@ -346,15 +351,17 @@ class _SlidingMinimum:
         self._last = self._current = math.inf
         self.value = 0.0
 
-    def add(self, value: float, now: float) -> None:
+    def add(self, value: float, now: float) -> bool:
+        """Returns whether the minimum may have changed."""
         if now >= self._ends:
             self._ends = now + self._window_s
             self._last, self._current = self._current, value
         elif value < self._current:
             self._current = value
         else:
-            return
+            return False
         self.value = min(self._last, self._current)
+        return True
 
 
 def divide(

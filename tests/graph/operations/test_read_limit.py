@@ -48,7 +48,8 @@ async def test_read_limit_bounds_connections_of_viewer(
     committed_owner: OwnerId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(committed._gatherer, "_size", 2)  # as if it were never distant
+    for name in ("_size", "concurrency"):
+        monkeypatch.setattr(committed._gatherer, name, 2)  # as if it were never distant
     lent: list[int] = []
     committed.observe = lambda _: lent.append(committed.in_use)
     services = cast("Any", SimpleNamespace(database=committed, settings=Settings()))
