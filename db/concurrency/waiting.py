@@ -50,7 +50,7 @@ async def retry(
         Exception: the error of the last attempt. If the deadline cancelled that attempt, the
             error of the one before, which says more than the `TimeoutError`.
     """
-    pauses = backoff.pauses()
+    pauses: Iterator[float] | None = None
     last: Exception | None = None
     number = 0
     while True:
@@ -60,6 +60,7 @@ async def retry(
         except Exception as error:
             if last is not None and isinstance(error, _DeadlineReached):
                 raise last from None
+            pauses = pauses or backoff.pauses()
             pause_s = next(pauses)
             retried = isinstance(error, on) and not isinstance(error, unless)
             if not retried or number == attempts or _is_past(deadline, pause_s):

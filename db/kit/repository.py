@@ -63,10 +63,16 @@ class Repository(OwnerLookup, Generic[R, S]):
     conflicts: ClassVar[Mapping[str, tuple[str, str, str | None]]] = {}
     """Constraint name -> (message, hint, field) of the Conflict raised when it is violated."""
 
+    _make: Callable[[Iterable[Any]], R]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "row" in vars(cls):
+            cls._make = staticmethod(make_rows(cast("type[R]", cls.row)))
+
     def __init__(self, session: S, owner: OwnerId) -> None:
         self.session = session
         self.owner = owner
-        self._make: Callable[[Iterable[Any]], R] = make_rows(cast("type[R]", self.row))
 
     # The base of every statement
 
@@ -166,9 +172,9 @@ class Repository(OwnerLookup, Generic[R, S]):
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         return await self.all(self._by_ids(), ids=list(ids))
 
-    async def add(self: "Repository[R, Session]", **values: Any) -> R:
-        found = await self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
-        return cast("R", found)
+    def add(self: "Repository[R, Session]", **values: Any) -> Awaitable[R]:
+        added = self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
+        return cast("Awaitable[R]", added)
 
     async def update(
         self: "Repository[R, Session]",

@@ -3,7 +3,8 @@
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from db.errors import TooLarge
 from db.kit.base import OwnerId
@@ -24,7 +25,8 @@ class OwnedRows(Protocol):
     def owner(self) -> OwnerId: ...
 
 
-class _Grant(NamedTuple):
+@dataclass(slots=True)
+class _Grant:
     """What a process may still add for an owner without another count, and until when."""
 
     left: int
@@ -88,9 +90,9 @@ class RowQuota:
         if grant is None or grant.until <= _now():
             return False
         if grant.left < more:
-            self._grants[owner] = grant._replace(is_counting=True)
-            return grant.is_counting
-        self._grants[owner] = grant._replace(left=grant.left - more)
+            was_counting, grant.is_counting = grant.is_counting, True
+            return was_counting
+        grant.left -= more
         return True
 
     def _grant(self, owner: OwnerId, rest: int) -> None:

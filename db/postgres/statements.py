@@ -10,7 +10,7 @@ mypy refuses a change on a read session.
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
@@ -153,12 +153,16 @@ class StatementMethod(Generic[Needs_contra]):
     ) -> None:
         self.build = build
         self.unscoped = unscoped
-        self._compiled = lru_cache(maxsize=_SHAPES)(
-            lambda owner, *shape: compile_clause(build(owner, *shape), unscoped=unscoped)
-        )
+        self._compile = compile_clause
+        self._compiled: dict[type, Callable[..., Statement[Needs_contra]]] = {}
 
     def __get__(self, instance: object, owner: type) -> Callable[..., Statement[Needs_contra]]:
-        return partial(self._compiled, owner)
+        compiled = self._compiled.get(owner)
+        if compiled is None:
+            compiled = self._compiled[owner] = lru_cache(maxsize=_SHAPES)(
+                lambda *shape: self._compile(self.build(owner, *shape), unscoped=self.unscoped)
+            )
+        return compiled
 
 
 def statement(build: Callable[..., ClauseElement]) -> StatementMethod[Reads]:

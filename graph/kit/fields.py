@@ -121,8 +121,11 @@ def redacted_repr(secret: object) -> str:
 
 def provided_fields(value: Any) -> dict[str, Any]:
     """The fields of an input that the client sent, including those that are null."""
-    fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return {name: found for name, found in fields.items() if found is not strawberry.UNSET}
+    return {
+        name: found
+        for name in value.__dataclass_fields__
+        if (found := getattr(value, name)) is not strawberry.UNSET
+    }
 
 
 def graphql_enum(description: str, **values: str) -> Callable[[E], E]:
