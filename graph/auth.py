@@ -93,7 +93,7 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
             hint="Send `Authorization: Bearer <accessToken>`, or omit the header.",
         )
     verifier, token = services.identity.verifier, token.strip()
-    return Viewer(*(verifier.known(token) or await verifier.verify(token)))
+    return Viewer._make(verifier.known(token) or await verifier.verify(token))
 
 
 async def require_credential(

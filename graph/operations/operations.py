@@ -140,7 +140,9 @@ class Operations:
         context.task = self._deadlines.task()
         slot = None
         try:
-            context.cost = cost = await self._charge(prepared, variables, context)
+            context.cost = cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None:
+                await self._spend(self._allowance, cost, prepared, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
             is_query = prepared.kind is OperationType.QUERY
             if context.reads is not None and is_query:
@@ -189,7 +191,9 @@ class Operations:
     ) -> AsyncGenerator[Answer]:
         request_id = context.request_id
         try:
-            context.cost = cost = await self._charge(prepared, variables, context)
+            context.cost = cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None:
+                await self._spend(self._allowance, cost, prepared, context)
             slot = await self.admission.slot(context, cost=cost)
             try:
                 source = await self._deadlines.within(
@@ -220,20 +224,18 @@ class Operations:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
-    async def _charge(
-        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
-    ) -> int:
+    @staticmethod
+    async def _spend(
+        allowance: CostAllowance, cost: int, prepared: Prepared, context: Context
+    ) -> None:
         """Count the cost of an operation, except of anonymous clients, who have other limits.
 
         Raises:
-            TooLarge: it exceeds what one operation may cost, or a user may request in a minute.
+            TooLarge: it exceeds what a user may request in a minute.
             RateLimited: it exceeds what is left of it.
         """
-        cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-        viewer = context.viewer
-        if self._allowance is not None and viewer is not None and not prepared.urgent:
-            await self._allowance.spend(viewer.id, cost)
-        return cost
+        if context.viewer is not None and not prepared.urgent:
+            await allowance.spend(context.viewer.id, cost)
 
     def _with_cost(
         self,

@@ -61,6 +61,7 @@ class Prepared:
     """A plan, and the program that computes its cost for the variables of a request."""
 
     plan: Plan
+    kind: OperationType
     cost: CostProgram
     max_cost: int
     operation: Operation
@@ -73,10 +74,6 @@ class Prepared:
     """Its root field, such as `Query.tasks`; `Query.*` stands for several."""
     scopes: Scopes | None
     """The scopes that an access token for programs needs; None if it may not run this."""
-
-    @property
-    def kind(self) -> OperationType:
-        return self.plan.kind
 
 
 class Plans:
@@ -165,6 +162,7 @@ class Plans:
         size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN
         return Prepared(
             plan,
+            plan.kind,
             cost,
             self._max_cost(plan, cost),
             operation,

@@ -130,9 +130,9 @@ def _direct_call(
     def call_with_arguments(source: Any, path: Path, run: Run) -> Any:
         info = call.info(path, run)
         try:
-            named = long(run, info) if short is None else short(run.variables.coerced)
+            named = dict(long(run, info)) if short is None else short(run.variables.coerced)
         except SlowPath:
-            named = long(run, info)
+            named = dict(long(run, info))
         return call(source, info, named)
 
     return FieldAccess("{function}(source, {path}, run)", call_with_arguments)
@@ -193,13 +193,14 @@ class _Caller:
 
     def info(self, path: Path, run: Run) -> Any:
         raw = ResolveInfo(self._field, path, run)
-        return self._info_class(_raw_info=raw, _field=self._definition)
+        return self._info_class(raw, self._definition)
 
     def __call__(self, source: Any, info: Any, named: dict[str, Any]) -> Any:
+        """Adds to `named`, which is that of this call alone."""
         for parent in self._parents:
-            named = named | {parent: source}
+            named[parent] = source
         if self._info_name is not None:
-            named = named | {self._info_name: info}
+            named[self._info_name] = info
         return self._function(source, **named) if self._takes_self else self._function(**named)
 
 

@@ -1,7 +1,7 @@
 """Coerces the variables of a request to the types that the operation declares."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from graphql import GraphQLError, GraphQLSchema, VariableDefinitionNode
 from graphql.execution.get_variable_signature import (
@@ -74,19 +74,38 @@ class Variables:
     def _coerce_fast(self, given: Mapping[str, Any]) -> VariableValues:
         if self._variables is None:
             raise SlowPath
-        sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for name, signature, coerce, default, required in self._variables:
+        for name, _, coerce, default, required in self._variables:
             if name in given:
                 coerced[name] = coerce(given[name])
-                sources[name] = VariableValueSource(signature, given[name])
-                continue
-            if default is not Undefined:
+            elif default is not Undefined:
                 coerced[name] = require_immutable(default)
             elif required:
                 raise SlowPath
-            sources[name] = VariableValueSource(signature)
-        return VariableValues(sources, coerced)
+        return cast("VariableValues", _Values(coerced, given, self._variables))
+
+
+class _Values:
+    """Replaces graphql-core's `VariableValues`. Few read the sources, which are made on access."""
+
+    __slots__ = ("_given", "_variables", "coerced")
+
+    def __init__(
+        self,
+        coerced: dict[str, Any],
+        given: Mapping[str, Any],
+        variables: Sequence[_Variable],
+    ) -> None:
+        self.coerced = coerced
+        self._given = given
+        self._variables = variables
+
+    @property
+    def sources(self) -> dict[str, VariableValueSource]:
+        return {
+            name: VariableValueSource(signature, self._given.get(name, Undefined))
+            for name, signature, *_ in self._variables
+        }
 
 
 def _reject_many_values(given: Mapping[str, Any]) -> None:

@@ -128,6 +128,9 @@ class CostProgram:
 
     def run(self, variables: Mapping[str, Any]) -> int:
         """The cost of the operation, which is its last step."""
+        whole = self.steps[-1]
+        if not whole.parts:  # no list: it depends on no other step
+            return min(whole.fixed, CEILING)
         values: list[int] = []
         for step in self.steps:
             total = step.fixed
