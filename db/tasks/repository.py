@@ -1,6 +1,6 @@
 """Tasks: the table, its rows, and the repository of one owner."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -126,10 +126,10 @@ class Tasks(Repository[TaskRow, S]):
     row = TaskRow
     noun = "task"
 
-    async def create(
+    def create(
         self: "Tasks[Session]", *, title: str, description: str | None = None
-    ) -> TaskRow:
-        return await self.add(
+    ) -> Awaitable[TaskRow]:
+        return self.add(
             title=title_rule.checked(title), description=description_rule.checked(description)
         )
 
@@ -152,13 +152,13 @@ class Tasks(Repository[TaskRow, S]):
             )
         return await self.update(task_id, expected_version=expected_version, **changes)
 
-    async def toggle(
+    def toggle(
         self: "Tasks[Session]", task_id: UUID, *, expected_version: int | None = None
-    ) -> TaskRow:
+    ) -> Awaitable[TaskRow]:
         values: dict[str, Any] = {"id": task_id}
         if expected_version is not None:
             values["expected_version"] = expected_version
-        return await self.update_or_raise(task_id, self._toggle(len(values) > 1), **values)
+        return self.update_or_raise(task_id, self._toggle(len(values) > 1), **values)
 
     async def remove_completed(self: "Tasks[Session]") -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]
