@@ -95,8 +95,9 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-            kind, user_id = AuditKind.USER_CREATED, record[0]
-            await record_act_on(self._session, kind, user_id, issuer=person.issuer)
+            if record[0] == new["id"]:  # else another first token has created the user meanwhile
+                kind, user_id = AuditKind.USER_CREATED, record[0]
+                await record_act_on(self._session, kind, user_id, issuer=person.issuer)
         user = UserRow(*record[:-1])
         return None if record[-1] or user.suspended_at else user
 
