@@ -15,7 +15,7 @@ from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_col
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import statement
 from db.users.accounts import User
 

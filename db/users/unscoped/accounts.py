@@ -12,7 +12,7 @@ from db.errors import Conflict
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import ExternalUser, Role, User, UserRow
 from db.users.acts import record_act_on
