@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from db.concurrency.fair_slots import Share
 from db.concurrency.waiting import Backoff, retry
 from db.errors import Overloaded, Unavailable
 from db.figures import Distribution
-from db.postgres.gathering.gatherer import Gatherer, Rows
+from db.postgres.gathering.calls import Rows
+from db.postgres.gathering.gatherer import Gatherer
 from db.postgres.leases import LeaseSource, Observer, begin, fetch_on, open_pool
 from db.postgres.monitoring.figures import DatabaseFigures
 from db.postgres.monitoring.slow_statements import SlowStatements
@@ -176,7 +177,7 @@ class Database:
 
     def _gather_for(self, source: LeaseSource, size: int, wait_ms: int) -> Gatherer:
         async def send(
-            statement: Statement[Any], sql: str, arguments: Sequence[Any]
+            statement: Statement[Any], sql: str, arguments: Iterable[Any]
         ) -> tuple[Rows, float]:
             try:
                 return await self._send(source, statement, sql, arguments)
@@ -199,7 +200,7 @@ class Database:
         source: LeaseSource,
         statement: Statement[Any],
         sql: str,
-        arguments: Sequence[Any],
+        arguments: Iterable[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()

@@ -1,7 +1,7 @@
 """Leases: the asyncpg connections of Howdah's own database, lent by a fair pool."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from db.concurrency.fifo_pool import FifoPool
@@ -120,7 +120,7 @@ async def begin(lease: Lease) -> AsyncIterator[None]:
 
 
 async def fetch_on(
-    lease: Lease, sql: str, arguments: Sequence[Any], observe: Observer | None
+    lease: Lease, sql: str, arguments: Iterable[Any], observe: Observer | None
 ) -> Sequence[Any]:
     if observe is not None:
         observe(sql)

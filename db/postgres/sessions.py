@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Self
 
 from db.concurrency.fair_slots import Share
-from db.postgres.gathering.gatherer import Gatherer, Rows
+from db.postgres.gathering.calls import Rows
+from db.postgres.gathering.gatherer import Gatherer
 from db.postgres.leases import Lease, Observer, fetch_on
 from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.statements import Changes, Reads, Statement
