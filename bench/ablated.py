@@ -78,7 +78,8 @@ def send_through_sqlalchemy() -> None:
 
 
 def send_alone() -> None:
-    from db.postgres.gathering.gatherer import Gatherer, Rows
+    from db.postgres.gathering.calls import Rows
+    from db.postgres.gathering.gatherer import Gatherer
     from db.postgres.statements import Statement
 
     async def fetch(self: Any, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:

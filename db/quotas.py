@@ -6,7 +6,7 @@ from db.connections import Connections
 from db.database_sessions import DatabaseSessions
 from db.kit.base import OwnerId
 from db.kit.row_quota import RowQuota
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.runs import Runs
 from db.saved_queries import SavedQueries, SavedQueryFilter, SavedVersions
 from db.settings import Settings

@@ -14,8 +14,8 @@ from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
-from db.postgres.engine import ReadSession, Session, SingleReads
 from db.postgres.monitoring.figures import StatementCount
+from db.postgres.sessions import ReadSession, Session, SingleReads
 from db.postgres.standbys import OperationReads, RoutedReads
 from db.services import Services
 from db.user_networks import remember_network

@@ -14,7 +14,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Uuid, bindparam, text, true
 from db.audit.repository import AuditEventRow
 from db.audit.unscoped import EVENTS_AFTER
 from db.kit.base import Base, Mapped, mapped_column
-from db.postgres.engine import Database, ReadSession, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
 log = logging.getLogger(__name__)

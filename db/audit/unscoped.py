@@ -20,7 +20,7 @@ from db.audit.repository import AuditEventRow, AuditEvents, AuditFilter
 from db.kit.audit import AuditEvent
 from db.kit.paging import PageShape
 from db.kit.repository import S, is_any_of
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import (
     compile_change,
     compile_statement,

@@ -25,7 +25,7 @@ from db.connections.drafts import TYPED_SECRETS
 from db.connections.repository import ConnectionRow, Connections
 from db.kit.base import Base, HasOwner, Mapped, mapped_column
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 OPEN_FOR = timedelta(hours=12)

@@ -13,7 +13,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import BadInput, Conflict, NotFound, TooLarge
 from db.kit.base import Base, HasOwner, HasTimes, HasVersion, Mapped, TimestampText, mapped_column
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 MAX_LENGTH = 65_536

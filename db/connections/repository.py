@@ -32,7 +32,7 @@ from db.kit.base import (
 )
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 BY_NAME = SortOrder("sort_name", descending=False)

@@ -14,7 +14,7 @@ from db.connections.open_connections import OpenConnections
 from db.connections.repository import Connections
 from db.kit.base import OwnerId
 from db.kit.repository import is_any_of
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import (
     compile_change,
     compile_statement,

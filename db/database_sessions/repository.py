@@ -37,7 +37,7 @@ from db.errors import Conflict, RateLimited
 from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 NEWEST = SortOrder("opened_at", descending=True)

@@ -10,7 +10,7 @@ from db.demo.documents import documents
 from db.demo.folder import DemoFolder, DemoState
 from db.demo.shop import HOST, NAME, Shop
 from db.kit.base import OwnerId
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.services import Services
 from db.storage import Bsps, Buckets, NewBsp, NewFile, store_bytes
 from db.tasks import Tasks

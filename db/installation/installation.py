@@ -18,8 +18,9 @@ from db.installation.copied_work import end_copied_work
 from db.kit.audit import AuditKind, record
 from db.kit.base import Base, Mapped, mapped_column, new_id
 from db.kit.live_processes import ReplicaProcess, UnendedBackend
-from db.postgres.engine import Database, ReadSession, Session
+from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import Changes, Statement, compile_change, compile_statement
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,10 @@ from db.errors import (
     TimedOut,
     TooLarge,
 )
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
 from db.postgres.route.sent_statements import callers
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_statement
 
 LARGEST_GROUP = 64

@@ -24,7 +24,8 @@ from db.kit.base import Base, HasOwner, Mapped, OwnerId, mapped_column
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.kit.unscoped import ExpiredRows
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 KEPT = timedelta(hours=24)

@@ -38,7 +38,7 @@ from db.kit.paging import (
 from db.kit.partial_rows import Columns, partial_row
 from db.kit.rows import Rows, make_rows, rows_of
 from db.kit.unscoped import OwnerLookup
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import Statement, change_statement, statement
 
 R = TypeVar("R", bound=NamedTuple)

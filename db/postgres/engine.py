@@ -1,12 +1,11 @@
-"""Access to Howdah's own database: sessions and transactions. Only this module commits."""
+"""Howdah's own database: lends sessions, and commits. Only this module commits."""
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import text
@@ -15,14 +14,16 @@ from db.concurrency.fair_slots import Share
 from db.concurrency.waiting import Backoff, retry
 from db.errors import Overloaded, Unavailable
 from db.figures import Distribution
-from db.postgres.gathering.gatherer import Gatherer, Rows
-from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
-from db.postgres.monitoring.figures import DatabaseFigures, current_count
+from db.postgres.gathering.calls import Rows
+from db.postgres.gathering.gatherer import Gatherer
+from db.postgres.leases import LeaseSource, Observer, begin, fetch_on, open_pool
+from db.postgres.monitoring.figures import DatabaseFigures
 from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.pulse import Pulse, silent_error
-from db.postgres.route.connect import FAILURES, Dropped, translate_error
+from db.postgres.route.connect import Dropped
 from db.postgres.route.pooling import Route
-from db.postgres.statements import Changes, Reads, Statement, compile_statement
+from db.postgres.sessions import Session, SingleReads, WriteSession
+from db.postgres.statements import Statement, compile_statement
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -35,104 +36,6 @@ RESERVED = 2
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
-
-Observer: TypeAlias = Callable[[str], None]
-"""Called with the SQL before each statement: for the statement counter of tests, and for traces."""
-
-
-class ReadSession(Reads):
-    """Runs statements on one lease. Lives for one batch of reads or one transaction."""
-
-    __slots__ = ("_figures", "_lease", "_observe")
-
-    def __init__(self, lease: Lease, observe: Observer | None, figures: DatabaseFigures) -> None:
-        self._lease = lease
-        self._observe = observe
-        self._figures = figures
-
-    def rows(self, statement: Statement[Self], /, **values: Any) -> Awaitable[Sequence[Any]]:
-        """The rows as tuples, in the order of the statement's columns."""
-        rows = self._fetch(statement, statement.arguments(values))
-        return _decode(statement, rows) if statement.decoders else rows
-
-    async def row(self, statement: Statement[Self], /, **values: Any) -> Any | None:
-        found = await self.rows(statement, **values)
-        return found[0] if found else None
-
-    async def value(self, statement: Statement[Self], /, **values: Any) -> Any:
-        """The first column of the first row, or None."""
-        found = await self.row(statement, **values)
-        return None if found is None else found[0]
-
-    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        _count_statement()
-        return self._fetch_in_transaction(statement.sql, arguments)
-
-    async def _fetch_in_transaction(self, sql: str, arguments: Sequence[Any]) -> Rows:
-        began = time.perf_counter()
-        try:
-            return await _fetch_on(self._lease, sql, arguments, self._observe)
-        finally:
-            self._figures.add(self._figures.in_transactions, sql, time.perf_counter() - began)
-
-
-class Session(ReadSession, Changes):
-    """A session that also runs changes; mypy refuses them on a ReadSession."""
-
-    __slots__ = ()
-
-
-class SingleReads(ReadSession):
-    """Runs single statements, each in its own transaction, gathered with those of other callers."""
-
-    __slots__ = ("_gatherer", "_share")
-
-    def __init__(self, gatherer: Gatherer, share: Share | None) -> None:
-        self._gatherer = gatherer
-        self._share = share
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Each statement has released its connection."""
-
-    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        _count_statement()
-        if statement.changes:
-            raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
-        share, gatherer = self._share, self._gatherer
-        if (
-            share is None
-            or gatherer.gathers(statement)
-            or (share.is_of_sole_user and gatherer.is_full(statement))  # it waits there: no turns
-        ):
-            return gatherer.fetch(statement, arguments)
-        return self._fetch_in(share, statement, arguments)
-
-    async def _fetch_in(
-        self, share: Share, statement: Statement[Any], arguments: Sequence[Any]
-    ) -> Rows:
-        async with share:
-            return await self._gatherer.fetch(statement, arguments)
-
-
-class WriteSession(Session):
-    """Runs one change, and reads before and after it. Refuses a second change."""
-
-    __slots__ = ("_changed", "_gatherer")
-
-    def __init__(self, gatherer: Gatherer) -> None:
-        self._gatherer = gatherer
-        self._changed = False
-
-    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        _count_statement()
-        if statement.changes:
-            if self._changed:
-                raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
-            self._changed = True
-        return self._gatherer.fetch(statement, arguments)
 
 
 class Database:
@@ -274,7 +177,7 @@ class Database:
 
     def _gather_for(self, source: LeaseSource, size: int, wait_ms: int) -> Gatherer:
         async def send(
-            statement: Statement[Any], sql: str, arguments: Sequence[Any]
+            statement: Statement[Any], sql: str, arguments: Iterable[Any]
         ) -> tuple[Rows, float]:
             try:
                 return await self._send(source, statement, sql, arguments)
@@ -297,7 +200,7 @@ class Database:
         source: LeaseSource,
         statement: Statement[Any],
         sql: str,
-        arguments: Sequence[Any],
+        arguments: Iterable[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()
@@ -307,10 +210,10 @@ class Database:
         began = time.perf_counter()
         try:
             if lease.autocommit and (lease.is_reading or not lease.lock_ms):
-                rows = await _fetch_on(lease, sql, arguments, self.observe)
+                rows = await fetch_on(lease, sql, arguments, self.observe)
             else:
                 async with begin(lease):
-                    rows = await _fetch_on(lease, sql, arguments, self.observe)
+                    rows = await fetch_on(lease, sql, arguments, self.observe)
         except BaseException as error:
             broken = isinstance(error, Dropped)
             is_probe = source is self._reserve and isinstance(error, asyncio.CancelledError)
@@ -344,34 +247,6 @@ class Database:
     def _report_conflict(self, error: Exception) -> None:
         self.figures.conflicts += 1
         log.info("retrying a transaction after %s", type(error).__name__)
-
-
-def _count_statement() -> None:
-    if (count := current_count.get()) is not None:
-        count.value += 1
-
-
-async def _fetch_on(
-    lease: Lease, sql: str, arguments: Sequence[Any], observe: Observer | None
-) -> Rows:
-    if observe is not None:
-        observe(sql)
-    driver = lease.driver
-    try:
-        records: Rows = await driver.fetch(sql, *arguments)
-    except FAILURES as error:
-        if (meaning := translate_error(error, driver, is_reading=lease.is_reading)) is None:
-            raise
-        # The server may be unreachable, so the cancel may not arrive.
-        if isinstance(error, TimeoutError):
-            with contextlib.suppress(Exception):
-                await driver.close(timeout=CLOSE_SECONDS)
-        raise meaning from error
-    return records
-
-
-async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
-    return statement.decode(await rows)
 
 
 async def open_database(

@@ -1,8 +1,8 @@
 """Leases: the asyncpg connections of Howdah's own database, lent by a fair pool."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from db.concurrency.fifo_pool import FifoPool
 from db.errors import HowdahError, Overloaded, Unavailable
@@ -10,6 +10,9 @@ from db.figures import Distribution
 from db.postgres.route.connect import FAILURES, LONGEST_PAUSE, translate_error
 
 CLOSE_SECONDS = 5
+
+Observer: TypeAlias = Callable[[str], None]
+"""Called with the SQL before each statement: for the statement counter of tests, and for traces."""
 
 
 class Lease(Protocol):
@@ -114,6 +117,25 @@ async def begin(lease: Lease) -> AsyncIterator[None]:
         if (meaning := translate_error(error, lease.driver)) is None:
             raise
         raise meaning from error
+
+
+async def fetch_on(
+    lease: Lease, sql: str, arguments: Iterable[Any], observe: Observer | None
+) -> Sequence[Any]:
+    if observe is not None:
+        observe(sql)
+    driver = lease.driver
+    try:
+        records: Sequence[Any] = await driver.fetch(sql, *arguments)
+    except FAILURES as error:
+        if (meaning := translate_error(error, driver, is_reading=lease.is_reading)) is None:
+            raise
+        # The server may be unreachable, so the cancel may not arrive.
+        if isinstance(error, TimeoutError):
+            with contextlib.suppress(Exception):
+                await driver.close(timeout=CLOSE_SECONDS)
+        raise meaning from error
+    return records
 
 
 def open_pool(

@@ -21,7 +21,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.live_processes import GAP, SILENT_AFTER, ReplicaProcess, is_judge
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 KEPT_FOR = timedelta(days=30)

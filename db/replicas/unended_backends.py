@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from db.kit.live_processes import IS_JUDGE, IS_LIVE
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 
 _ADD = compile_change(

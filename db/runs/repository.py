@@ -28,7 +28,7 @@ from db.kit.base import text_literal, text_literals
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.kit.text_rules import Required, contains_pattern
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import (
     ACTIVE,

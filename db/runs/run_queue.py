@@ -25,7 +25,7 @@ from db.errors import RateLimited
 from db.kit.base import text_literal, text_literals
 from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.accepted_runs import count_active, new_run_values
 from db.runs.rows import ACTIVE, Backend, NewRun, RunRow, RunState

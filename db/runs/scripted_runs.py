@@ -11,7 +11,7 @@ from db.kit.base import text_literal
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import Backend, NewRun, RunRow, RunState
 from db.runs.tables import QueryRun

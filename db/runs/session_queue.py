@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import RateLimited
 from db.kit.base import text_literal, text_literals
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.accepted_runs import count_active, new_run_values
 from db.runs.rows import ACTIVE, Backend, Failure, NewRun, RunRow, RunState

@@ -11,7 +11,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.base import new_id
 from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.saved_queries import rules
 from db.saved_queries.rows import QueryFolderRow, SavedQueryFilter, SavedQueryRow

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.saved_queries.repository import SavedQueries
 from db.saved_queries.rows import SavedQueryRow
 from db.saved_queries.sql_file import FileQuery, RejectedQuery, parse_queries

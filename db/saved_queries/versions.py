@@ -12,7 +12,7 @@ from db.kit.base import new_id
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.saved_queries.rows import SavedVersionRow
 from db.saved_queries.tables import SavedQuery, SavedQueryVersion

@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import RateLimited
 from db.kit.base import text_literals
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.scripts.rows import (
     ACTIVE,

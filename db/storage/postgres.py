@@ -12,7 +12,8 @@ from uuid import UUID
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.storage import errors, rules
 from db.storage.repositories.buckets import Buckets
 from db.storage.repositories.chunks import Chunks

@@ -15,7 +15,8 @@ from sqlalchemy import CheckConstraint, Text, text, true
 
 from db.errors import Conflict, HowdahError, TimedOut
 from db.kit.base import Base, Mapped, mapped_column
-from db.postgres.engine import Database, ReadSession
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession
 from db.postgres.statements import Reads, Statement, compile_change, compile_statement
 
 log = logging.getLogger(__name__)

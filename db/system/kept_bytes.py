@@ -7,7 +7,8 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from db.concurrency.retry_log import RetryLog
-from db.postgres.engine import Database, ReadSession
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from db.kit.base import (
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Optional, Required, contains_pattern
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 title_rule = Required("title", max_length=200)

@@ -35,7 +35,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import Conflict
 from db.kit.base import TimestampText, new_id, to_timestamp_text
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.tasks.legacy_task import OldTask, Rejected
 from db.tasks.repository import Task

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ForeignKey, Index, LargeBinary, Text, func
+from sqlalchemy import ARRAY, ForeignKey, Index, LargeBinary, Text, bindparam, func, select
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, TooLarge
@@ -15,8 +15,9 @@ from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_col
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import statement
+from db.users.accounts import User
 
 NEWEST = SortOrder("created_at")
 MAX_TOKENS = 100
@@ -103,12 +104,16 @@ class AccessTokenList(Repository[AccessTokenRow, S]):
         expires_at: datetime | None,
         token_hash: bytes,
     ) -> AccessTokenRow:
-        """Runs in a transaction: it counts the tokens first, and records the act."""
+        """Runs in a transaction: it counts the tokens first, and records the act.
+
+        Of two that run at the same time, the second counts the token of the first.
+        """
         values = {
             "name": name_rule.checked(name),
             "scopes": _checked_scopes(scopes),
             "expires_at": _checked_expiry(expires_at),
         }
+        await self.run(self._lock_owner())
         if await self.count() >= MAX_TOKENS:
             raise TooLarge(
                 f"You already have {MAX_TOKENS} access tokens.",
@@ -149,6 +154,12 @@ class AccessTokenList(Repository[AccessTokenRow, S]):
     @statement
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count())
+
+    @statement
+    def _lock_owner(cls) -> ClauseElement:
+        """Other rows of the owner may still be inserted: their foreign keys need less."""
+        owner = select(User.id).where(User.id == bindparam("owner_id"))
+        return owner.with_for_update(key_share=True)
 
 
 def _checked_scopes(scopes: Sequence[AccessTokenScope]) -> list[str]:

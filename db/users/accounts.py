@@ -31,7 +31,7 @@ from db.kit.base import (
 )
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 
 name_rule = Required("name", max_length=100)
 _email_text = Required("email", max_length=254)

@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from db.kit.audit import AuditKind, AuditOutcome, record, record_alone
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 
 
 async def record_own_act(

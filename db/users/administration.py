@@ -5,7 +5,8 @@ from uuid import UUID
 
 from db.errors import Conflict, HowdahError, NotFound
 from db.kit.audit import AuditKind
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.users.accounts import Role, UserRow
 from db.users.acts import record_act_on
 from db.users.sign_in_sessions import Sessions

@@ -71,7 +71,8 @@ class CostAllowance:
                 hint="Lower its page sizes, or split it into several operations.",
             )
         share = self._current(user)
-        if share is None or (share.left < cost and share.rest > 0):
+        while share is None or (share.left < cost and share.rest > 0):
+            # Again, if others have spent meanwhile what was left.
             share = await self._grant(user, cost - (share.left if share else 0))
         if share.left < cost:
             wait_s = max(share.ends_at - self._clock(), 1)

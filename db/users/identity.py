@@ -8,7 +8,8 @@ from uuid import UUID
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.security.passwords import Passwords, checked_new_password, checked_password
 from db.users.accounts import Role, UserRow, canonical_email, name_rule
 from db.users.acts import record_failed_sign_in, record_failure

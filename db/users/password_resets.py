@@ -12,7 +12,8 @@ from uuid import UUID
 from db.errors import BadInput, Forbidden, HowdahError, NotFound
 from db.kit.audit import AuditKind
 from db.mail import Mail
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.security.passwords import Passwords, checked_new_password
 from db.users.accounts import UserRow, canonical_email
 from db.users.acts import record_failure

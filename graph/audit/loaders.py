@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from db.audit import AuditEventRow, AuditEvents, UnscopedAuditEvents
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from graph.context import Context
 from graph.kit.loaders import ById
 

@@ -14,7 +14,7 @@ from db.connections import (
     Preferences,
 )
 from db.errors import HowdahError
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from graph.executor import ResultTooLarge
 from graph.kit.ids import NameKey
 from graph.kit.loaders import BatchLoader, ById, Loader

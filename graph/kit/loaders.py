@@ -9,7 +9,7 @@ from uuid import UUID
 
 from db.figures import SIZES, Distribution
 from db.kit.repository import Repository
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from graph.context import Context
 
 K = TypeVar("K")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from db.errors import HowdahError
 from db.kit.paging import Window
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from graph.kit.loaded_rows import find_pages
 from graph.kit.loaders import Loader
 

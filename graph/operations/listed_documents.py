@@ -120,9 +120,9 @@ class ListedDocuments:
             logger.info("Read %d listed documents from %s", self.count, self._path)
 
     def _files(self) -> list[Path]:
-        if not self._path.is_dir():
-            return [self._path]
         try:
+            if not self._path.is_dir():
+                return [self._path]
             return sorted(path for path in self._path.rglob("*") if self._is_listed(path))
         except OSError as error:  # a folder was removed while it was searched
             raise _unreadable(self._path, error) from None

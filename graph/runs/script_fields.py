@@ -8,7 +8,7 @@ import msgspec
 import strawberry
 
 from db.connections import ConnectionRow
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.runs import Failure, RunRow, RunState
 from db.scripts import OnError, ScriptRunRow, ScriptRuns, ScriptTransaction
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow

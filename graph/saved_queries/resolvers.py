@@ -8,7 +8,7 @@ import strawberry
 from db.connections import Connections
 from db.errors import TooLarge
 from db.kit.paging import SortOrder, Window
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.saved_queries import (
     SavedQueries,
     SavedQueryFilter,

@@ -9,7 +9,7 @@ import strawberry
 
 from db.connections import ConnectionRow
 from db.kit.paging import Window
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.saved_queries import (
     SavedParameter,
     SavedQueries,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from db.kit.paging import Window
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
 from graph.kit.loaders import ById, Loader
 from graph.kit.parent_lists import ListsOfParents

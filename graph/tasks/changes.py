@@ -12,7 +12,8 @@ import msgspec
 from db.errors import Overloaded
 from db.events import Event, EventBus, WatchClosed
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, ReadSession
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession
 from db.tasks import TaskFilter, TaskRow, Tasks
 from graph.context import Context
 from graph.kit.fields import graphql_enum

@@ -6,7 +6,7 @@ import strawberry
 
 from db.kit.base import OwnerId
 from db.kit.paging import Window
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.users import Role, UserDirectory, UserRow
 from graph.auth import AdminOnly
 from graph.context import Info

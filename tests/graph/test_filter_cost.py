@@ -16,7 +16,7 @@ from graphql import (
     get_named_type,
 )
 
-from db.postgres import engine
+from db.postgres import engine, leases
 from db.postgres.engine import Database
 from db.postgres.leases import Lease
 from graph.kit.ids import id_of
@@ -184,7 +184,7 @@ def database(committed: Database) -> Database:
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The blocks that each statement of a read session reads, by EXPLAIN before it runs."""
     read: list[int] = []
-    fetch = engine._fetch_on
+    fetch = leases.fetch_on
 
     async def explain(lease: Lease, sql: str, arguments: Sequence[Any], observe: Any) -> Any:
         if sql.startswith("SELECT"):
@@ -195,7 +195,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             read.append(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
         return await fetch(lease, sql, arguments, observe)
 
-    monkeypatch.setattr(engine, "_fetch_on", explain)
+    monkeypatch.setattr(engine, "fetch_on", explain)
     return read
 
 

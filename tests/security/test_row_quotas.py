@@ -14,7 +14,8 @@ from db.events import EventBus
 from db.kit.base import OwnerId, new_id
 from db.kit.row_quota import OwnedRows, RowQuota
 from db.objects.store import ObjectStore
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.quotas import Quotas
 from db.settings import Settings
 from db.tasks import TaskFilter, Tasks

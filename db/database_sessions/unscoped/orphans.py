@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db.database_sessions.rows import CloseReason, HeldState, SessionBackend
 from db.kit.live_processes import IS_JUDGE, IS_LIVE
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
 OVERDUE_GRACE = timedelta(seconds=5)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 
 _DELETE_CLOSED = compile_change(

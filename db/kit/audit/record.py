@@ -14,7 +14,8 @@ from db.kit.audit.actor import current_actor
 from db.kit.audit.kinds import AuditKind, AuditOutcome
 from db.kit.audit.unscoped import INSERT
 from db.kit.base import new_id
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 
 recorded: Counter[AuditKind] = Counter()
 """The events that this process has written, with those of transactions that were repeated."""

@@ -8,20 +8,23 @@ are, equal statements of other callers wait and are sent together when one of th
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
+from contextvars import copy_context
 from typing import Any, TypeAlias, cast
 
 from db.errors import HowdahError, Overloaded, TimedOut
 from db.figures import SIZES, Distribution
+from db.postgres.gathering.calls import Batch, Call, Rows, divide, fail, settle
 from db.postgres.gathering.gathered_sql import GatheredSql, gather_statement
 from db.postgres.route.connect import Dropped
 from db.postgres.route.sent_statements import callers
 from db.postgres.statements import Statement
 
-Rows: TypeAlias = Sequence[Any]
-Send: TypeAlias = Callable[[Statement[Any], str, Sequence[Any]], Awaitable[tuple[Rows, float]]]
-"""Runs SQL on a connection of the pool; returns the rows, and the time without that of the pool."""
+Send: TypeAlias = Callable[[Statement[Any], str, Iterable[Any]], Awaitable[tuple[Rows, float]]]
+"""Runs SQL on a connection of the pool; returns the rows, and the time without that of the pool.
+
+It iterates over the arguments when it has a connection.
+"""
 
 FEWEST = 2
 SEND_EVERY_S = 0.000_15
@@ -38,18 +41,6 @@ KEPT_QUEUES = 1_000
 """Of statements without callers. Clients vary them by the columns that they select."""
 
 
-class _Call(asyncio.Future[Rows]):
-    """A caller's statement that waits for its answer."""
-
-    __slots__ = ("arguments", "context", "expires", "row")
-
-    arguments: Sequence[Any]
-    context: Context
-    expires: float
-    row: Hashable | None
-    """The row that it locks, if it is a change of one row."""
-
-
 class _StatementQueue:
     """The callers of one statement."""
 
@@ -58,7 +49,7 @@ class _StatementQueue:
     def __init__(self, statement: Statement[Any], form: GatheredSql | None) -> None:
         self.statement = statement
         self.form = form
-        self.waiting: deque[_Call] = deque()
+        self.waiting: deque[Call] = deque()
         self.in_flight = 0
         self.call_s = _SlidingMinimum(WINDOW_S)
         """Time that the database spends on one call, without the round trip."""
@@ -97,7 +88,9 @@ class Gatherer:
         wait_ms: int,
         batches: Distribution | None = None,
     ) -> None:
-        """`size` is that of the pool. A call that has waited for `wait_ms` is `overloaded`.
+        """`size` is that of the pool.
+
+        A call that has waited for `wait_ms`, here and for a connection, is `overloaded`.
 
         `batches` counts the callers of each statement that is sent after they have waited.
         """
@@ -110,9 +103,9 @@ class Gatherer:
         self._queues: dict[str, _StatementQueue] = {}
         self._nonempty: dict[_StatementQueue, None] = {}
         self._locked: set[Hashable] = set()
-        self._waiting_for: dict[Hashable, list[_Call]] = {}
+        self._waiting_for: dict[Hashable, list[Call]] = {}
         """The changes of each row that wait, in the order of arrival."""
-        self._tasks: set[asyncio.Task[Sequence[_Call]]] = set()
+        self._started: dict[asyncio.Task[Sequence[Call]], Batch] = {}
         self._round_trip = _SlidingMinimum(WINDOW_S)
         self.concurrency = FEWEST
         """How many equal statements may be under way: more if the database is distant."""
@@ -183,8 +176,13 @@ class Gatherer:
             )
         return queue
 
-    async def _send_alone(self, queue: _StatementQueue, arguments: Sequence[Any]) -> Rows:
-        rows, seconds = await self._send(queue.statement, queue.statement.sql, arguments)
+    async def _send_alone(
+        self, queue: _StatementQueue, arguments: Sequence[Any], batch: Batch | None = None
+    ) -> Rows:
+        """`batch` is that of a call that has waited."""
+        rows, seconds = await self._send(
+            queue.statement, queue.statement.sql, arguments if batch is None else batch
+        )
         now = self._loop.time()
         if self._round_trip.add(seconds, now):
             distance = math.ceil(self._round_trip.value / SEND_EVERY_S)
@@ -192,11 +190,9 @@ class Gatherer:
         queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
-    def _wait(
-        self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
-    ) -> _Call:
+    def _wait(self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None) -> Call:
         loop = self._loop
-        call = _Call(loop=loop)
+        call = Call(loop=loop)
         call.arguments = arguments
         call.row = row
         call.context = copy_context()
@@ -227,9 +223,9 @@ class Gatherer:
             if not queue.waiting:
                 del self._nonempty[queue]
 
-    def _batch(self, queue: _StatementQueue) -> list[_Call]:
+    def _batch(self, queue: _StatementQueue) -> list[Call]:
         """The next callers, without those whose row another statement is changing."""
-        left, batch, passed = queue.batch_size, list[_Call](), deque[_Call]()
+        left, batch, passed = queue.batch_size, list[Call](), deque[Call]()
         while queue.waiting and left > 0:
             call = queue.waiting.popleft()
             if call.done():
@@ -244,13 +240,13 @@ class Gatherer:
         queue.waiting.extendleft(reversed(passed))
         return batch
 
-    def _is_next(self, row: Hashable, call: _Call) -> bool:
+    def _is_next(self, row: Hashable, call: Call) -> bool:
         of_row = self._waiting_for[row]
         while of_row[0].done():  # cancelled or expired: its own queue still holds it
             del of_row[0]
         return row not in self._locked and of_row[0] is call
 
-    def _remove(self, call: _Call) -> None:
+    def _remove(self, call: Call) -> None:
         row = call.row
         if row is None or (of_row := self._waiting_for.get(row)) is None:
             return
@@ -259,87 +255,108 @@ class Gatherer:
         if not of_row:
             del self._waiting_for[row]
 
-    def _start(self, queue: _StatementQueue, batch: list[_Call]) -> None:
-        rows = [call.row for call in batch if call.row is not None]
-        self._batches.add(len(batch))
+    def _start(self, queue: _StatementQueue, calls: list[Call]) -> None:
+        rows = [call.row for call in calls if call.row is not None]
+        self._batches.add(len(calls))
         queue.in_flight += 1
         self._locked.update(rows)
+        batch = Batch(calls)
         # In the context of a caller: else it would be that of whoever ended the last statement.
         task = self._loop.create_task(
-            self._run_batch(queue, batch), context=batch[0].context.copy()
+            self._run_batch(queue, batch), context=calls[0].context.copy()
         )
-        self._tasks.add(task)  # the event loop holds tasks weakly
+        self._started[task] = batch  # the event loop holds tasks weakly
 
         def end(_: object) -> None:
-            self._tasks.discard(task)
+            del self._started[task]
             self._locked.difference_update(rows)
             if not task.cancelled():
                 for call in task.result():
+                    call.expires = self._loop.time() + self._wait_ms / 1000  # it waits anew
                     self._start(queue, [call])
             self._finish(queue)
 
         task.add_done_callback(end)
 
-    async def _run_batch(self, queue: _StatementQueue, batch: list[_Call]) -> Sequence[_Call]:
+    async def _run_batch(self, queue: _StatementQueue, batch: Batch) -> Sequence[Call]:
         """Settles the calls of a batch; returns those that must be sent each by itself."""
         try:
-            if len(batch) == 1:
-                _settle(batch[0], await self._send_alone(queue, batch[0].arguments))
+            if len(batch.calls) == 1:
+                (call,) = batch.calls
+                settle(call, await self._send_alone(queue, call.arguments, batch))
                 return ()
             return await self._run_gathered(queue, batch)
         except asyncio.CancelledError:
-            for call in batch:
+            for call in batch.calls:
                 call.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - every caller receives it
-            for call in batch:
-                _fail(call, error)
+            for call in batch.calls:
+                fail(call, error)
             return ()
 
-    async def _run_gathered(self, queue: _StatementQueue, batch: list[_Call]) -> Sequence[_Call]:
-        form = cast("GatheredSql", queue.form)
+    async def _run_gathered(self, queue: _StatementQueue, batch: Batch) -> Sequence[Call]:
+        form, statement = cast("GatheredSql", queue.form), queue.statement
         if form.row_id is not None:  # replicas lock rows in one order, so they rarely deadlock
             row_id = form.row_id
-            batch.sort(key=lambda call: call.arguments[row_id])
-        slow = None if queue.statement.changes else self._round_trip.value + SLOW_READ_S
-        answered = callers.set([call.context for call in batch])
+            batch.calls.sort(key=lambda call: call.arguments[row_id])
+        answered = callers.set([call.context for call in batch.calls])
         try:
-            async with asyncio.timeout(slow):
-                records, seconds = await self._send(
-                    queue.statement, form.sql, form.arguments([call.arguments for call in batch])
-                )
+            async with asyncio.timeout(None) as limit:
+                batch.make_arguments = self._limiting(limit, queue)
+                records, seconds = await self._send(statement, form.sql, batch)
         except (Dropped, Overloaded, TimedOut):
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
-            return [call for call in batch if not call.done()]
+            return [call for call in batch.calls if not call.done()]
         finally:
             callers.reset(answered)
-        now = self._loop.time()
-        weight = sum(queue.weight(call.arguments) for call in batch) if form.arrays else len(batch)
+        calls, now = batch.calls, self._loop.time()
+        weight = sum(queue.weight(call.arguments) for call in calls) if form.arrays else len(calls)
         queue.learn(seconds - self._round_trip.value, weight, now)
         again = []
-        for call, rows in zip(batch, divide(form, records, batch), strict=True):
+        for call, rows in zip(calls, divide(form, records, calls), strict=True):
             if rows or form.row_id is None:
-                _settle(call, rows)
+                settle(call, rows)
             elif not call.done():
                 again.append(call)  # the row is locked, missing, or of another version
         return again
+
+    def _limiting(
+        self, limit: asyncio.Timeout, queue: _StatementQueue
+    ) -> Callable[[Sequence[Sequence[Any]]], list[Any]]:
+        """Makes the arguments, and limits the time of a read from then on."""
+        form = cast("GatheredSql", queue.form)
+
+        def make(calls: Sequence[Sequence[Any]]) -> list[Any]:
+            if not queue.statement.changes:
+                limit.reschedule(self._loop.time() + self._round_trip.value + SLOW_READ_S)
+            return form.arguments(calls)
+
+        return make
 
     def _expire(self) -> None:
         """Fails the calls that have waited for `wait_ms`: what is under way does not return."""
         self._timer = None
         loop = self._loop
         expires = math.inf
-        for queue in self._nonempty:
-            for call in queue.waiting:
-                if call.done():  # each error is counted when it is made
-                    continue
-                if call.expires <= loop.time():
-                    call.set_exception(self._overloaded())
-                else:
-                    expires = min(expires, call.expires)
+        for call in self._unsent():
+            if call.done():  # each error is counted when it is made
+                continue
+            if call.expires <= loop.time():
+                call.set_exception(self._overloaded())
+            else:
+                expires = min(expires, call.expires)
         if expires < math.inf:
             self._timer = loop.call_at(expires, self._expire)
+
+    def _unsent(self) -> Iterator[Call]:
+        """The calls that wait here, and those that wait for a connection."""
+        for queue in self._nonempty:
+            yield from queue.waiting
+        for batch in self._started.values():
+            if not batch.is_sent:
+                yield from batch.calls
 
 
 class _SlidingMinimum:
@@ -362,28 +379,3 @@ class _SlidingMinimum:
             return False
         self.value = min(self._last, self._current)
         return True
-
-
-def divide(
-    form: GatheredSql, records: Sequence[Any], batch: Sequence[_Call]
-) -> Iterable[Sequence[Any]]:
-    """The rows of each call of the batch."""
-    answers: list[list[Any]] = [[] for _ in batch]
-    if form.by_row_id and form.row_id is not None:
-        at = {call.arguments[form.row_id]: number for number, call in enumerate(batch)}
-        for record in records:
-            answers[at[record[0]]].append(record[1:])
-    else:
-        for record in records:
-            answers[record[0] - 1].append(record[1:])
-    return answers
-
-
-def _settle(call: _Call, rows: Rows) -> None:
-    if not call.done():
-        call.set_result(rows)
-
-
-def _fail(call: _Call, error: Exception) -> None:
-    if not call.done():
-        call.set_exception(error)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from db.postgres.engine import ReadSession
 from db.postgres.schema import migrations
+from db.postgres.sessions import ReadSession
 from db.postgres.statements import compile_statement
 
 COUNTED_ROWS = 1_000_000

@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from db.postgres.engine import ReadSession
 from db.postgres.route.connect import create_engine
 from db.postgres.route.urls import parse_url
+from db.postgres.sessions import ReadSession
 from db.postgres.statements import compile_statement
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import asyncpg
 
 from db.concurrency.fair_slots import Share
 from db.errors import Overloaded, Unavailable
-from db.postgres.engine import ReadSession, SingleReads
 from db.postgres.monitoring.figures import StatementCount
+from db.postgres.sessions import ReadSession, SingleReads
 from db.postgres.standbys.figures import Fallback
 from db.postgres.standbys.positions import BEYOND
 from db.postgres.standbys.standby import StandbyLife

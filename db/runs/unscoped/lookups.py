@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, select, text
 
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.postgres.statements import compile_statement
 from db.runs.repository import Runs
 from db.runs.rows import RunRow

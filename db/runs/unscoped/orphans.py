@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from db.kit.base import sql_list
 from db.kit.live_processes import IS_JUDGE, IS_LIVE
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
 

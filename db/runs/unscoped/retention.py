@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.kit.base import OwnerId
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
 _EXPIRE_OVER_QUOTA = compile_change(

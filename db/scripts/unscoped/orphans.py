@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.kit.base import OwnerId, sql_list
-from db.postgres.engine import ReadSession, Session
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.scripts.rows import ACTIVE
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 
 _EXPIRE_OVER_QUOTA = compile_change(

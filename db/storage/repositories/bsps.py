@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.audit import AuditKind, record
 from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.rows import NEWEST, BspRow, NewBsp

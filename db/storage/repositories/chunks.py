@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.repository import Repository, S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.storage.repositories.files import Files
 from db.storage.repositories.unscoped import is_expected_upload

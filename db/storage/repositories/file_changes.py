@@ -8,7 +8,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import new_id
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.repositories.files import Files

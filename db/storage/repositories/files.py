@@ -18,7 +18,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.paging import Page, PageShape, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.repositories.unscoped import is_in_public_bucket

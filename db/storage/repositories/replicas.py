@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, bindparam, func, insert, literal, select
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.repositories.files import Files

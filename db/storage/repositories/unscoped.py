@@ -22,8 +22,8 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
-from db.postgres.engine import ReadSession, Session
 from db.postgres.ownership import PublicRows
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import Statement, compile_statement, unscoped_change, unscoped_statement
 from db.storage.rows import (
     CANCELLED_REPLACEMENT,

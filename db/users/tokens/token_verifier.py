@@ -7,7 +7,8 @@ from typing import Protocol
 
 from db.errors import HowdahError, Unauthenticated
 from db.kit.base import parse_uuid
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.users.access_tokens import granted_scopes
 from db.users.accounts import ExternalUser
 from db.users.sign_in_sessions import Sessions

@@ -12,7 +12,7 @@ from db.errors import Conflict
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import ExternalUser, Role, User, UserRow
 from db.users.acts import record_act_on
@@ -95,8 +95,9 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-            kind, user_id = AuditKind.USER_CREATED, record[0]
-            await record_act_on(self._session, kind, user_id, issuer=person.issuer)
+            if record[0] == new["id"]:  # else another first token has created the user meanwhile
+                kind, user_id = AuditKind.USER_CREATED, record[0]
+                await record_act_on(self._session, kind, user_id, issuer=person.issuer)
         user = UserRow(*record[:-1])
         return None if record[-1] or user.suspended_at else user
 

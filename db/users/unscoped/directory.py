@@ -29,7 +29,7 @@ from db.kit.paging import (
 )
 from db.kit.repository import S
 from db.kit.text_rules import Required, contains_pattern
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import Role, User, UserRow
 

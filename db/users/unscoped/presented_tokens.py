@@ -27,7 +27,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind
 from db.kit.repository import S
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.access_tokens import AccessToken
 from db.users.accounts import User, UserRow

@@ -23,7 +23,8 @@ from db.connections import (
 )
 from db.errors import Unavailable
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.security.vault import Vault
 from db.workbench.connections.connection_errors import connection_closed, destination_changed
 from db.workbench.connections.targets.destinations import Destination, destination_of

@@ -24,7 +24,8 @@ from db.kit.audit import AuditKind, Recording, record, recording_outcome
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import run_once
 from db.kit.row_quota import RowQuota
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.targets.destinations import destination_of
 from db.workbench.connections.workbench import Workbench

@@ -16,7 +16,8 @@ from db.connections import (
 from db.errors import HowdahError, NotFound
 from db.events import EventBus
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.security.vault import Vault
 from db.workbench.connections.credentials import Credentials, LendsAgentTo, Typed
 from db.workbench.connections.pools.circuit_breaker import Breaker

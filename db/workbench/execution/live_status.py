@@ -7,7 +7,8 @@ from uuid import UUID
 
 from db.events import Event, EventBus, Watch
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, ReadSession
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession
 from db.runs import RunRow, Runs
 
 T = TypeVar("T")

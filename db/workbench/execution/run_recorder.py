@@ -12,7 +12,8 @@ from db.concurrency.waiting import Backoff, retry
 from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.figures import Distribution
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import (
     Backend,
     Column,

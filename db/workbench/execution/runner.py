@@ -10,7 +10,8 @@ from db.errors import Conflict, HowdahError
 from db.events import EventBus, Subscription
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.replicas import Heartbeat, UnendedBackends
 from db.runs import (
     ACTIVE,

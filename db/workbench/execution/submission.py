@@ -16,8 +16,9 @@ from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
 from db.kit.idempotency import Idempotency, run_once
 from db.kit.row_quota import RowQuota
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import Session
 from db.replicas import Heartbeat
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
 from db.workbench.execution.live_status import publish_change

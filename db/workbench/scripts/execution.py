@@ -13,7 +13,8 @@ from db.errors import HowdahError
 from db.events import EventBus
 from db.kit.audit import Actor, acting
 from db.kit.base import new_id
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.workbench.execution.request.run_request import RunLimits, RunRequest

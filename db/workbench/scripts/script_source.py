@@ -8,7 +8,8 @@ from uuid import UUID
 
 from db.connections import Connections
 from db.events import EventBus
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.scripts import (
     QueuedScript,
     ScriptProgress,

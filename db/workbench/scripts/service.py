@@ -15,7 +15,8 @@ from db.events import EventBus, Watch
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
 from db.kit.row_quota import RowQuota
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import Runs, ScriptedRuns
 from db.scripts import ScriptRunRow, ScriptRuns, ScriptState, interrupt_orphaned_scripts
 from db.workbench.execution.runner import Runner

@@ -13,7 +13,7 @@ from db.database_sessions import (
 from db.events import EventBus
 from db.kit.audit import AuditKind, record
 from db.kit.base import OwnerId
-from db.postgres.engine import Session
+from db.postgres.sessions import Session
 from db.runs import Failure, RunRow, SessionQueue
 from db.workbench.execution.live_status import publish_change
 

@@ -19,7 +19,8 @@ from db.database_sessions import (
 from db.errors import HowdahError
 from db.events import EventBus
 from db.kit.audit import acting, current_actor
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import Failure, RunRow
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.workbench import Workbench

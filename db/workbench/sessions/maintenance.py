@@ -13,7 +13,8 @@ from db.database_sessions import SessionBackend, close_lost, close_overdue, find
 from db.errors import HowdahError
 from db.events import Event, EventBus
 from db.installation import is_own
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.replicas import SILENT_AFTER, Replicas, UnendedBackends
 from db.runs import OrphanRow, RunState, end_overdue, find_ended_runs, interrupt_orphans
 from db.workbench.execution.live_status import publish_change

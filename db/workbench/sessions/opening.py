@@ -20,7 +20,8 @@ from db.errors import HowdahError, Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import Backend
 from db.workbench.connections.libpq import (
     Connection,

@@ -18,7 +18,8 @@ from db.database_sessions import (
 from db.errors import HowdahError
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.replicas import UnendedBackends
 from db.runs import Backend, OrphanRow, RunRow, Runs
 from db.workbench.connections.workbench import Workbench

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from uuid import UUID
 
 from db.database_sessions import DatabaseSessions
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import RunRow, SessionQueue, sessions_with_queued_runs
 
 if TYPE_CHECKING:  # psycopg is imported with the first session, not at the start

@@ -15,7 +15,8 @@ from db.audit import AuditEventRow, AuditFilter, newest_events, sweep
 from db.errors import Unavailable
 from db.kit.audit import Actor, AuditKind, acting, record, recording_outcome
 from db.kit.base import OwnerId, new_id
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.runs import NewRun, RunQueue, interrupt_orphans, interrupt_queued
 from db.users import Users

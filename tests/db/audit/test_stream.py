@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from db.audit import AuditEventRow, begin_stream, write_next
 from db.kit.audit import AuditKind, record, record_alone
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 
 _MOVE_FAR = compile_change(text("UPDATE audit_stream SET position = 1000000000000"))

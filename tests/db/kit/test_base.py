@@ -17,7 +17,8 @@ from db.kit.base import (
     new_id,
     to_timestamp_text,
 )
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from db.errors import Conflict
 from db.kit.group_commit import GroupCommit
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from tests.fixtures.patience import patience
 

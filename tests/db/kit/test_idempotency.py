@@ -9,7 +9,8 @@ from db.kit import idempotency
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency, run_once
 from db.kit.sweeps import sweep_all
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.tasks import TaskFilter, TaskRow, Tasks
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from db.kit.base import OwnerId, new_id
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from db.tasks import TaskFilter, Tasks
 from tests.fixtures.database import Statements

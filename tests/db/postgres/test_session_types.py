@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from db.kit.base import OwnerId
 from db.kit.repository import Repository, S
-from db.postgres.engine import Database, ReadSession, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.storage.repositories.unscoped import UnscopedFiles
 from db.tasks import TaskFilter, TaskRow, Tasks

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from db.postgres.engine import Database, ReadSession
+from db.postgres.engine import Database
+from db.postgres.sessions import ReadSession
 from db.system import kept_bytes
 from db.system.kept_bytes import KeptBytes
 from tests.fixtures.patience import patience

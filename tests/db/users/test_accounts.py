@@ -1,14 +1,21 @@
 import asyncio
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from db.errors import Conflict
+from db.kit.audit import AuditKind
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.users import ExternalUser, OwnUser, UserRow, Users, canonical_email
+from tests.fixtures.notes import observer
+from tests.fixtures.patience import patience
+
+__all__ = ["observer"]
 
 OUTSIDE = ExternalUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
+_WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted"
 
 
 async def add(database: Database, email: str = "ada@example.com") -> UserRow:
@@ -45,9 +52,18 @@ async def test_external_user_is_created_once_and_found_again(database: Database)
     assert (first.email, first.name, first.role) == ("ada@example.com", "Ada", "USER")
 
 
-async def test_external_user_is_created_once_under_concurrency(committed: Database) -> None:
-    met = await asyncio.gather(*(meet(committed) for _ in range(6)))
-    assert len(set(met)) == 1
+async def test_external_user_is_created_once_under_concurrency(
+    committed: Database, observer: asyncpg.Connection
+) -> None:
+    async with observer.transaction():
+        await observer.execute("LOCK TABLE users IN SHARE MODE")  # reads find no user meanwhile
+        meeting = [asyncio.ensure_future(meet(committed)) for _ in range(6)]
+        async with patience():
+            while await observer.fetchval(_WAITING) < 6:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.01)
+    assert len(set(await asyncio.gather(*meeting))) == 1
+    kinds = await observer.fetch("SELECT kind FROM audit_events")
+    assert [row["kind"] for row in kinds] == [AuditKind.USER_CREATED]
 
 
 async def test_external_email_neither_matches_nor_blocks_account(

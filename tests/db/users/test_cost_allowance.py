@@ -49,6 +49,23 @@ async def test_cost_allowance_refuses_what_never_fits(services: Services) -> Non
         await allowance.spend(uuid4(), LIMIT + 1)
 
 
+async def test_cost_allowance_grants_again_what_others_spent_meanwhile(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, write = uuid4(), services.database.write
+    allowance = CostAllowance(services.database, LIMIT)
+    await allowance.spend(user, 1)
+
+    async def write_while_another_spends(work: object) -> object:
+        monkeypatch.setattr(services.database, "write", write)
+        await allowance.spend(user, GRANT - 1)
+        return await write(work)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(services.database, "write", write_while_another_spends)
+    await allowance.spend(user, 3 * GRANT)
+    assert allowance.standing(user).remaining == LIMIT - 4 * GRANT
+
+
 async def test_cost_allowance_takes_few_statements(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

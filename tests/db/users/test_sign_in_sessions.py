@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Interval, bindparam, text
 
 from db.errors import Unauthenticated
-from db.postgres.engine import Database, Session, open_database
+from db.postgres.engine import Database, open_database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from db.users import Identity, SignInResult
 from db.users.unscoped.presented_tokens import REUSE_GRACE

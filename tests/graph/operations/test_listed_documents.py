@@ -142,3 +142,19 @@ def test_listed_documents_are_read_after_a_folder_was_removed_during_the_search(
         documents.reload_if_changed()
         assert documents.find("Hello") == HELLO
     assert documents.find("Name") == NAME
+
+
+def test_listed_documents_stay_while_their_folder_cannot_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "Hello.graphql", HELLO)
+    documents = listed(tmp_path)
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "is_dir", refuse)
+        documents.reload_if_changed()
+    assert documents.find("Hello") == HELLO
+    assert "Permission denied" in caplog.text

@@ -3,7 +3,7 @@
 from db.errors import BadInput
 from db.kit.base import OwnerId
 from db.kit.text_rules import require_storable
-from db.postgres.engine import ReadSession
+from db.postgres.sessions import ReadSession
 from db.saved_queries import SavedCall, SavedQueries, bind_arguments, decode_parameters
 from db.workbench.execution.request.run_request import RunRequest
 

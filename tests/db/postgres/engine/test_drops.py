@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from db.errors import Unavailable
-from db.postgres.engine import Database, ReadSession, Session, open_database
+from db.postgres.engine import Database, open_database
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import ReadSession, Session
 from tests.fixtures import brokers
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from db.errors import Overloaded, TimedOut, Unavailable
-from db.postgres.engine import RESERVED, Database, ReadSession, Session, open_database
+from db.postgres.engine import RESERVED, Database, open_database
+from db.postgres.sessions import ReadSession, Session
 from tests.fixtures import brokers
 from tests.fixtures.database import connections_in_use
 from tests.fixtures.notes import (

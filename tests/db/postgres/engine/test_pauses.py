@@ -6,9 +6,10 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.postgres.engine import Session, open_database
+from db.postgres.engine import open_database
 from db.postgres.route import connect
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_statement
 from tests.fixtures.patience import patience
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer

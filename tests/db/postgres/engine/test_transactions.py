@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from db.errors import Overloaded
-from db.postgres.engine import ATTEMPTS, Database, Session
+from db.postgres.engine import ATTEMPTS, Database
+from db.postgres.sessions import Session
 from tests.fixtures.database import Statements
 from tests.fixtures.notes import (
     ADD,

@@ -14,10 +14,11 @@ from sqlalchemy import text
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded, TimedOut
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import SortOrder, Window
-from db.postgres.engine import Database, ReadSession, Session, open_database
+from db.postgres.engine import Database, open_database
 from db.postgres.gathering import gatherer
 from db.postgres.gathering.gathered_sql import gather_statement
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import compile_change
 from db.storage.repositories.buckets import Buckets
 from db.tasks import TaskFilter, TaskRow, Tasks

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from db.concurrency.waiting import cancel_all
 from db.errors import TimedOut
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.monitoring import slow_statements
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from tests.fixtures.patience import patience
 

@@ -22,7 +22,8 @@ from db.connections import (
 from db.connections.binding import BOUND_TO
 from db.errors import BadInput, HowdahError, Unavailable
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from db.security.keys import CredentialKeys
 from db.security.vault import Vault

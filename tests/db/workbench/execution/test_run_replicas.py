@@ -14,7 +14,8 @@ from db.errors import RateLimited
 from db.events import open_events
 from db.kit.base import OwnerId
 from db.objects.store import open_objects
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.replicas import Heartbeat
 from db.runs import RunState

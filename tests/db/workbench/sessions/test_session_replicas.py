@@ -13,7 +13,8 @@ from sqlalchemy import text
 from db.database_sessions import CloseReason, DatabaseSessionRow, SessionBackend, SessionState
 from db.errors import Conflict, Unavailable
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
 from db.workbench.execution.request.run_request import RunRequest

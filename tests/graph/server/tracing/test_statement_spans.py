@@ -8,8 +8,9 @@ from opentelemetry.trace import Tracer
 
 from db.kit.base import new_id
 from db.kit.group_commit import GroupCommit
-from db.postgres.engine import Database, Session, open_database
+from db.postgres.engine import Database, open_database
 from db.postgres.gathering import gatherer
+from db.postgres.sessions import Session
 from db.tasks import Tasks
 from graph.server.tracing.recording import recording
 from graph.server.tracing.statement_spans import summary_of
