@@ -94,7 +94,9 @@ class RunQueue(Repository[RunRow, S]):
         Older runs that other processes queued count as running, so runs start in order. A run that
         an earlier call has started, but whose caller lost the connection before it knew, is
         returned again: it is not `executing`, and nothing was sent, which its backend would show.
+        Serialized with `accept`, because a run with an older ID may be accepted later.
         """
+        await self.run(self._lock_queue())  # in a statement of its own, as in `accept`
         values = {"process": process, "executing": list(executing), "max_running": max_running}
         return await self.one(self._claim_next(), **values)
 

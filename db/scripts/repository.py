@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    or_,
     select,
 )
 from sqlalchemy.sql import ClauseElement
@@ -64,7 +65,10 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
     async def attach(
         self: "ScriptRuns[Session]", script_id: UUID, session_id: UUID
     ) -> ScriptRunRow | None:
-        """Sets the session that was opened for a queued script. None if it was cancelled."""
+        """Sets the session that was opened for a queued script. None if it was cancelled.
+
+        May be repeated, also after the script has begun.
+        """
         return await self.one(self._attach(), id=script_id, session_id=session_id)
 
     async def next_queued(self, session_id: UUID) -> QueuedScript | None:
@@ -149,11 +153,10 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
     @change_statement
     def _attach(cls) -> ClauseElement:
         script = cls.table().c
-        change = cls.owned_update().where(
-            script.id == bindparam("id"), script.state == ScriptState.QUEUED
-        )
-        values = {"session_id": bindparam("session_id", type_=Uuid())}
-        return change.values(values).returning(*cls.columns())
+        session_id = bindparam("session_id", type_=Uuid())
+        is_attachable = or_(script.state == ScriptState.QUEUED, script.session_id == session_id)
+        change = cls.owned_update().where(script.id == bindparam("id"), is_attachable)
+        return change.values(session_id=session_id).returning(*cls.columns())
 
     @statement
     def _next_queued(cls) -> ClauseElement:

@@ -1,10 +1,13 @@
 """Deletes expired runs with their results, and objects that belong to no run."""
 
 import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from db.errors import NotFound
+from db.errors import HowdahError, NotFound
+from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.runs import (
@@ -19,7 +22,11 @@ from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS, ResultStore
 from db.workbench.results.scans.scanned_results import FOLDER
 
+log = logging.getLogger(__name__)
+
 ORPHAN_AGE = timedelta(days=1)
+MAX_FAILURES = 10
+"""Of a batch: beyond, it is the store that fails, which may take long each time."""
 
 
 async def delete_expired_runs(database: Database, runner: Runner, limits: RunLimits) -> int:
@@ -34,10 +41,7 @@ async def delete_expired_runs(database: Database, runner: Runner, limits: RunLim
     )
     async with database.read() as session:
         batch = await list_expired(session)
-    for owner, run_id in batch:
-        with contextlib.suppress(NotFound):  # deleted by another replica
-            await runner.delete(owner, run_id)
-    return len(batch)
+    return await _delete_each(batch, runner.delete)
 
 
 async def delete_scripts(database: Database, limits: RunLimits) -> int:
@@ -54,9 +58,35 @@ async def delete_partial_results(database: Database, results: ResultStore) -> in
     """Deletes a batch of results that could not be stored completely; returns their number."""
     async with database.read() as session:
         batch = await list_partial_results(session)
+    return await _delete_each(batch, results.remove)
+
+
+async def _delete_each(
+    batch: Sequence[tuple[OwnerId, UUID]], delete: Callable[[OwnerId, UUID], Awaitable[None]]
+) -> int:
+    """Deletes the results of runs, and returns their number: one that stays delays no other.
+
+    Raises:
+        HowdahError: None could be deleted.
+    """
+    deleted = 0
+    failures: dict[UUID, HowdahError] = {}
     for owner, run_id in batch:
-        await results.remove(owner, run_id)
-    return len(batch)
+        try:
+            await delete(owner, run_id)
+        except NotFound:  # deleted by another replica
+            deleted += 1
+        except HowdahError as error:
+            failures[run_id] = error
+            if len(failures) == MAX_FAILURES:
+                break
+        else:
+            deleted += 1
+    if failures and not deleted:
+        for run_id, failure in failures.items():
+            log.warning("cannot delete the result of run %s: %s", run_id.hex, failure.message)
+        raise next(iter(failures.values()))
+    return deleted
 
 
 async def delete_orphaned_objects(
@@ -69,17 +99,27 @@ async def delete_orphaned_objects(
 
     Returns:
         The number of deleted objects.
+
+    Raises:
+        HowdahError: None could be deleted.
     """
     before = datetime.now(UTC) - after
     removed = 0
+    failure: HowdahError | None = None
     async for batch in objects.list(RESULTS):
         old = {one.key: _run_of(one.key) for one in batch if one.modified_at <= before}
         runs = {key: run_id for key, run_id in old.items() if run_id is not None}
         async with database.read() as session:
             known = await existing_run_ids(session, set(runs.values()))
         orphans = [key for key, run_id in runs.items() if run_id not in known]
-        await objects.delete(orphans)
-        removed += len(orphans)
+        try:
+            await objects.delete(orphans)
+        except HowdahError as error:  # those of the next batch may be deleted
+            failure = error
+        else:
+            removed += len(orphans)
+    if failure is not None and not removed:
+        raise failure
     return removed
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from db.errors import Unavailable
 from db.runs import Backend, RunBackend, RunRow, RunState
+from db.workbench.changes.change_request import ChangeRequest, RawChange, RowChangeKind
 from db.workbench.connections import connector
 from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
@@ -18,6 +19,7 @@ from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.execution.reading.protocol import MAX_LABEL_CHARS, MAX_MESSAGE_CHARS
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.values import NOTHING
 from db.workbench.sessions import holder
@@ -94,6 +96,7 @@ async def test_hostile_server_fails_its_own_run(
         "parameters": (RunState.FAILED, "reported more settings"),
         "notifications": (RunState.FAILED, "bytes"),
         "notices": (RunState.TIMED_OUT, "ms"),
+        "results": (RunState.TIMED_OUT, "ms"),
         "error": (RunState.FAILED, "bytes"),
         "claim": (RunState.FAILED, "bytes"),
         "columns": (RunState.FAILED, "was lost"),
@@ -159,6 +162,26 @@ async def test_rows_for_queries_of_ours_are_bounded(
         run = await hostile.run("SELECT hostile", timeout_ms=120_000)
     assert run.state == RunState.SUCCEEDED, run
     assert max(peak) < ADDED_MB
+
+
+async def test_results_of_statements_of_ours_are_bounded(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """Each takes more memory than its message, of which a connection may buffer millions."""
+    connection_id = await saver.save(
+        host="127.0.0.1", port=hostile_port, database="begin-results", ssl_mode="DISABLE"
+    )
+    inserted = ChangeRequest("a", "b", [RawChange(RowChangeKind.INSERT)], connection_id)
+    begins = {
+        "bytes": RunRequest(connection_id, "SELECT 1", read_only=True, timeout_ms=120_000),
+        "lost before the commit": inserted.to_run_request()._replace(timeout_ms=120_000),
+    }
+    for words, request in begins.items():
+        async with harmless():
+            run = await desk.end_of((await desk.runner.submit(desk.owner, request)).run)
+        assert run.state == RunState.FAILED
+        assert run.parsed_error is not None
+        assert words in run.parsed_error.message
 
 
 async def test_server_of_an_idle_session_is_bounded(

@@ -1,5 +1,6 @@
 """Runs statements on the system catalogue of a user's database, with a time limit."""
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -9,6 +10,7 @@ import msgspec
 from db.errors import TimedOut, TooLarge, Unavailable
 
 if TYPE_CHECKING:  # psycopg is imported with the first connection
+    import psycopg
     from psycopg import AsyncRawCursor
 
     from db.workbench.connections.libpq import Connection
@@ -57,11 +59,11 @@ async def read_catalogue(
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
         TooLarge: It returned more than is allowed.
-        Unavailable: It refused a statement.
+        Unavailable: It refused a statement, or the connection was lost.
     """
     from psycopg import AsyncRawCursor  # a driver, imported at first use
 
-    from db.workbench.connections.libpq import abort_after, command
+    from db.workbench.connections.libpq import abort_after, command, fetch_rows
 
     # The server's timeout comes first; the second one is for a server that does not answer.
     with _translate_errors(timeout_s), abort_after(connection, timeout_s + 1):
@@ -77,8 +79,7 @@ async def read_catalogue(
                 wrapped = _IN_PATH.format(sql) if in_path else sql
                 if max_chars is not None:
                     return await _fetch_within(connection, cursor, wrapped, values, max_chars)
-                await cursor.execute(wrapped, values)
-                return await cursor.fetchall()
+                return await fetch_rows(connection, wrapped, values)
 
             found = await read(fetch)
         await command(connection, "ROLLBACK")  # nothing was written
@@ -88,36 +89,71 @@ async def read_catalogue(
 @contextlib.contextmanager
 def _translate_errors(timeout_s: float) -> Iterator[None]:
     from psycopg import Error, OperationalError
-    from psycopg.errors import QueryCanceled
 
-    from db.workbench.connections.bounds.read_budget import RowTooLarge
+    from db.workbench.connections.bounds.read_budget import (
+        RowTooLarge,
+        TooManySettings,
+        UnexpectedRows,
+    )
 
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     try:
         yield
     except RowTooLarge:
         raise _too_large() from None
-    except (QueryCanceled, OperationalError):
-        raise TimedOut(
-            f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
-            hint="Request fewer schemas, tables or columns at once, or try again later.",
-        ) from None
-    except (ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError):
+    except (
+        *(ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError),
+        *(TooManySettings, UnexpectedRows),
+    ):
         raise Unavailable(
             "The database did not return its catalogue in the form of PostgreSQL.",
             hint="Check host and port of the connection: this is no ordinary PostgreSQL server.",
         ) from None
+    except OperationalError as error:
+        has_timed_out = loop.time() - began >= timeout_s
+        raise (_timed_out(timeout_s) if has_timed_out else _interrupted(error)) from None
     except Error as error:
-        raise Unavailable(
-            "The database refused to return its catalogue: "
-            f"{error.diag.message_primary or type(error).__name__}.",
-            hint="Grant the role of the connection the right to read the schema `pg_catalog`.",
-            postgres={
-                "sqlstate": error.sqlstate,
-                "severity": error.diag.severity_nonlocalized or error.diag.severity,
-                "detail": error.diag.message_detail,
-                "hint": error.diag.message_hint,
-            },
-        ) from None
+        raise _refused(error) from None
+
+
+def _timed_out(timeout_s: float) -> TimedOut:
+    return TimedOut(
+        f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
+        hint="Request fewer schemas, tables or columns at once, or try again later.",
+    )
+
+
+def _interrupted(error: "psycopg.OperationalError") -> Unavailable:
+    """Another session ended the statement, or the server did: it stops, or lacks resources."""
+    reason = error.diag.message_primary or "the connection was lost or closed"
+    return Unavailable(
+        f"The database did not return its catalogue: {reason}.",
+        hint="Try again in a moment. Ask the administrator of the database if it happens again.",
+        retry_after_s=1,
+        postgres=_reported(error),
+    )
+
+
+def _refused(error: "psycopg.Error") -> Unavailable:
+    return Unavailable(
+        "The database refused to return its catalogue: "
+        f"{error.diag.message_primary or type(error).__name__}.",
+        hint="Grant the role of the connection the right to read the schema `pg_catalog`.",
+        postgres=_reported(error),
+    )
+
+
+def _reported(error: "psycopg.Error") -> dict[str, str | None] | None:
+    """What the server reported, if it did."""
+    if error.sqlstate is None:
+        return None
+    return {
+        "sqlstate": error.sqlstate,
+        "severity": error.diag.severity_nonlocalized or error.diag.severity,
+        "detail": error.diag.message_detail,
+        "hint": error.diag.message_hint,
+    }
 
 
 async def _fetch_within(

@@ -9,6 +9,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from db.runs import Failure
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.reading.client_encoding import stores_any_bytes
@@ -53,6 +54,7 @@ class StatementSender:
 
         Raises:
             QueryFailed: PostgreSQL refused one of them.
+            UnexpectedRows: The server returned more or fewer results than statements.
             psycopg.Error: The connection was lost.
         """
         connection, text = self._connection, ";\n".join(statements)
@@ -74,6 +76,9 @@ class StatementSender:
             if result.status == ExecStatus.TUPLES_CHUNK:
                 continue
             if result.status in protocol.DONE_STATUSES:
+                if failure is not None or len(results) == len(statements):
+                    connection.finish()  # it may send any number
+                    raise UnexpectedRows
                 changed = count or result.command_tuples or 0
                 results.append(StatementResult(protocol.command_of(result), changed, row))
                 row, count = None, 0
@@ -81,6 +86,8 @@ class StatementSender:
                 failure = self._failure_of(result, text)
         if failure is not None:
             raise QueryFailed(failure, results)
+        if len(results) < len(statements):
+            raise UnexpectedRows
         return results
 
     def _first_row(self, result: PGresult) -> tuple[Any, ...] | None:

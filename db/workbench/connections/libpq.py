@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import errors, generators
+from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 from psycopg.pq.misc import PGnotify
 
 from db.connections import SslMode
@@ -30,7 +33,8 @@ Connection: TypeAlias = BoundedConnection
 
 MAX_STARTED_CHARS = 100
 """Of the start of a backend, a time of some 30 characters: it is stored with each run."""
-_DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
+_DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
+_COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _NO_FILE = f"{os.devnull}/none"
 # A password is sent in clear text only over TLS with a verified server certificate.
 _SAFE = "scram-sha-256,md5,none"
@@ -124,32 +128,71 @@ async def facts_of(connection: Connection) -> Facts:
 async def command(connection: Connection, sql: str) -> None:
     """Executes SQL of our own without parameters, and ignores its rows.
 
-    Does without a cursor, which takes several times as long as a short statement, and waits once.
-
     Raises:
         psycopg.Error: As `Connection.execute` does.
     """
-    pgconn = connection.pgconn
-    pgconn.send_query(sql.encode())
-    for result in await connection.wait(generators.execute(pgconn)):
-        if result.status not in _DONE:
-            raise errors.error_from_result(result)
+    connection.pgconn.send_query(sql.encode())
+    await _wait_for_result(connection)
 
 
-async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] | None = None) -> Any:
-    """The last column of the first row, or None without one, of a statement of our own.
-
-    The server belongs to the user: the value may be of any type.
+async def fetch_rows(
+    connection: Connection, sql: str, values: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """The rows of one statement of our own, in which the values are $1, $2 ...
 
     Raises:
         psycopg.Error: As `Connection.execute` does, or `UnexpectedRows`.
     """
-    found = await connection.execute(sql.encode(), values)
+    transformer = Transformer(connection)
+    sent = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+    connection.pgconn.send_query_params(
+        sql.encode(), sent, param_types=transformer.types, param_formats=transformer.formats
+    )
+    result = await _wait_for_result(connection)
+    if result is None or result.status != ExecStatus.TUPLES_OK:
+        raise UnexpectedRows
+    transformer.set_pgresult(result)
     try:
-        row = await found.fetchone()
+        return transformer.load_rows(0, result.ntuples, tuple)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UnexpectedRows from error
-    return row[-1] if row else None
+
+
+async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] = ()) -> Any:
+    """The last column of the first row, or None without one, as `fetch_rows` returns it.
+
+    The server belongs to the user: the value may be of any type.
+    """
+    rows = await fetch_rows(connection, sql, values)
+    return rows[0][-1] if rows and rows[0] else None
+
+
+async def _wait_for_result(connection: Connection) -> PGresult | None:
+    """Does without a cursor, which takes several times as long as a short statement."""
+    result = await connection.wait(_read_result(connection.pgconn))
+    if result is not None and result.status not in _DONE:
+        raise errors.error_from_result(result)
+    return result
+
+
+def _read_result(pgconn: PGconn) -> PQGen[PGresult | None]:
+    """Reads all results, and returns the first that failed, or the first one.
+
+    The generators of psycopg keep all of them, and each takes more than its message: the millions
+    that fit into what a connection may buffer would take gigabytes.
+    """
+    yield from generators.send(pgconn)
+    kept: PGresult | None = None
+    try:
+        while (result := (yield from generators.fetch(pgconn))) is not None:
+            if kept is None or (kept.status in _DONE and result.status not in _DONE):
+                kept = result
+            if result.status in _COPIES:  # libpq repeats it without end
+                break
+    except psycopg.DatabaseError:
+        if kept is None or kept.status in _DONE:
+            raise
+    return kept  # an error says why the server has closed the connection
 
 
 def learn_backend(connection: Connection, started_at: object) -> Backend:

@@ -216,7 +216,7 @@ class Runner:
     async def _start_next(self, owner: OwnerId) -> bool:
         """Raises HowdahError if no run was started, or if that is not known."""
         await load_drivers()
-        run = await self._database.write(
+        run = await self._database.transaction(
             lambda session: RunQueue(session, owner).claim_next(
                 process=self.process,
                 executing=self._executor.running,

@@ -14,7 +14,7 @@ import psycopg
 from db.concurrency.waiting import wait_up_to
 from db.errors import HowdahError
 from db.runs import Backend
-from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.libpq import Connection, abort_after, command
 from db.workbench.execution.reading import protocol
 from db.workbench.live import sample_sql
 from db.workbench.live.sample_sql import Sampled, parse_sampled
@@ -84,7 +84,7 @@ class TargetSampler:
     async def _serve(self, connection: Connection) -> None:
         connection.takes_large_rows = False  # a hostile server gets no memory for its answers
         with abort_after(connection, QUERY_S):
-            await connection.execute(sample_sql.SETUP)
+            await command(connection, sample_sql.SETUP)
             names = await protocol.query_catalogue(
                 connection, sample_sql.FEATURES, tuple[str], max_rows=sample_sql.FEATURE_COUNT
             )

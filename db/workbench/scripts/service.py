@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from db.concurrency.waiting import ShieldedTasks
+from db.concurrency.waiting import Backoff, ShieldedTasks, retry
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
@@ -30,10 +30,15 @@ from db.workbench.sessions.service import OPEN_WITHIN_S, DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
+BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
+SETTLE_S = 15.0
+"""How long the outcome of opening a session for a script is tried to be recorded."""
 CANCEL_WITHIN_S = 1.9
 OWN_SESSION_IDLE_MS = 60_000
 """A session that was opened for a script idles only if its script was cancelled before."""
 MAX_TEXT_GRANT = 16 * 1024 * 1024
+
+T = TypeVar("T")
 
 
 class SubmittedScript(NamedTuple):
@@ -259,15 +264,16 @@ class ScriptsService:
         )
         try:
             held = await self._sessions.open(row.owner_id, request)
-        except HowdahError:
+        except Exception:
             await self._discard(row, key)
             raise
         return await self._attach(row, held)
 
     async def _attach(self, row: ScriptRunRow, held: DatabaseSessionRow) -> ScriptRunRow:
-        attached = await self._database.write(
-            lambda session: ScriptRuns(session, row.owner_id).attach(row.id, held.id)
-        )
+        def attach(session: Session) -> Awaitable[ScriptRunRow | None]:
+            return ScriptRuns(session, row.owner_id).attach(row.id, held.id)
+
+        attached = await _with_retry(row, lambda: self._database.write(attach))
         if attached is None:  # it was cancelled meanwhile
             await self._sessions.close(row.owner_id, held.id)
             return await self._read(row.owner_id, row.id)
@@ -280,7 +286,7 @@ class ScriptsService:
             if key is not None:
                 await Idempotency(session, row.owner_id).forget(key)
 
-        await self._database.transaction(discard)
+        await _with_retry(row, lambda: self._database.transaction(discard))
 
     async def _cancel_statement(self, owner: OwnerId, row: ScriptRunRow) -> None:
         if row.state == ScriptState.CANCELLED:
@@ -295,6 +301,19 @@ class ScriptsService:
         """Raises NotFound or Forbidden if the owner has no such script."""
         async with self._database.read(reserved=True) as session:
             return await ScriptRuns(session, owner).require(script_id)
+
+
+async def _with_retry(row: ScriptRunRow, work: Callable[[], Awaitable[T]]) -> T:
+    """Retries until the database is available again: until then the script stays queued."""
+    return await retry(
+        work,
+        on=(HowdahError,),
+        backoff=BACKOFF,
+        deadline=asyncio.get_running_loop().time() + SETTLE_S,
+        report=lambda error: log.warning(
+            "cannot write the session of script %s, will retry: %s", row.id.hex, error
+        ),
+    )
 
 
 def _may_write_error() -> Conflict:

@@ -207,8 +207,10 @@ class Holder:
             await held.roll_back()
         finally:
             connection.finish()
-            await self._record_closed(held, reason)
-            del self.held[held.row.id]
+            try:
+                await self._record_closed(held, reason)
+            finally:
+                del self.held[held.row.id]
 
     async def _work(self, held: HeldSession, woken: asyncio.Event) -> None:
         """Executes what waits until the session has to close."""

@@ -1,7 +1,9 @@
 """Inserts the row of a new session, and prepares its connection."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -140,32 +142,37 @@ async def set_up(connection: Connection, row: DatabaseSessionRow) -> Backend:
     Raises:
         Unavailable: The connection was lost, or the server refused.
     """
+    with _translate_errors(), abort_after(connection, SET_UP_S):
+        if row.isolation_level is not None:
+            level = IsolationLevel(row.isolation_level).sql
+            await command(
+                connection,
+                f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}",
+            )
+        return learn_backend(connection, await fetch_value(connection, _BACKEND))
+
+
+async def warn_of_risks(held: HeldSession, connection: Connection) -> None:
+    """Adds the notice of a role that could change data in spite of a read-only transaction.
+
+    Raises:
+        Unavailable: The connection was lost.
+    """
+    if not held.row.read_only:
+        return
+    with _translate_errors(), abort_after(connection, SET_UP_S):
+        notice = await read_only_notice(connection)
+    if notice is not None:
+        held.note(notice)
+
+
+@contextlib.contextmanager
+def _translate_errors() -> Iterator[None]:
     try:
-        with abort_after(connection, SET_UP_S):
-            if row.isolation_level is not None:
-                level = IsolationLevel(row.isolation_level).sql
-                await command(
-                    connection,
-                    f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}",
-                )
-            return learn_backend(connection, await fetch_value(connection, _BACKEND))
+        yield
     except psycopg.Error:
         raise Unavailable(
             "The connection was lost while the session was opened.",
             hint="Open the session again in a moment.",
             retry_after_s=1,
         ) from None
-
-
-async def warn_of_risks(held: HeldSession, connection: Connection) -> None:
-    """Adds the notice of a role that could change data in spite of a read-only transaction."""
-    if not held.row.read_only:
-        return
-    try:
-        async with asyncio.timeout(SET_UP_S):
-            notice = await read_only_notice(connection)
-    except TimeoutError:
-        connection.finish()
-        return
-    if notice is not None:
-        held.note(notice)

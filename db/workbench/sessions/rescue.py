@@ -27,7 +27,7 @@ CANCEL_PHASE_S = 1.0
 CHECK_S = 0.1
 
 _THEIRS = """FROM pg_catalog.pg_stat_activity AS backend
-    JOIN ROWS FROM (pg_catalog.unnest(%s::int4[]), pg_catalog.unnest(%s::text[]))
+    JOIN ROWS FROM (pg_catalog.unnest($1::int4[]), pg_catalog.unnest($2::text[]))
         AS theirs (pid, started)
         ON backend.pid = theirs.pid AND backend.backend_start::text = theirs.started
     WHERE backend.state = 'active'"""
@@ -62,7 +62,7 @@ async def _terminate(
 ) -> None:
     async with workbench.side_connection(left.owner_id, connection_id) as connection:
         with abort_after(connection, END_S):
-            await connection.execute(TERMINATE, (left.backend_pid, left.backend_started_at))
+            await fetch_value(connection, TERMINATE, (left.backend_pid, left.backend_started_at))
 
 
 async def end_statements(
@@ -81,10 +81,10 @@ async def end_statements(
             workbench.side_connection(owner, connection_id) as connection,
         ):
             with abort_after(connection, END_STATEMENTS_S):
-                await connection.execute(_CANCEL, theirs)
+                await fetch_value(connection, _CANCEL, theirs)
                 while await _are_left(connection, theirs):
                     if loop.time() >= until:
-                        await connection.execute(_TERMINATE, theirs)
+                        await fetch_value(connection, _TERMINATE, theirs)
                         return
                     await asyncio.sleep(CHECK_S)
     except (HowdahError, TimeoutError, psycopg.Error) as error:

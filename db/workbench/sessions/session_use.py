@@ -29,8 +29,6 @@ _FIX_READ_ONLY = "SET TRANSACTION READ ONLY; SELECT 1"
 _SAVEPOINT = "SAVEPOINT howdah_plan"
 _ROLL_BACK_TO_SAVEPOINT = "ROLLBACK TO howdah_plan; RELEASE howdah_plan"
 
-_HARMLESS = (psycopg.errors.QueryCanceled, psycopg.errors.InFailedSqlTransaction)
-
 PREPARED_TRANSACTION = Failure(
     message="A read-only session cannot prepare a transaction.",
     sqlstate="0A000",
@@ -139,17 +137,13 @@ class SessionUse(ConnectionUse):
         """Nothing: `restore` follows whatever the outcome."""
 
     async def drain_cancels(self, connection: Connection) -> bool:
-        """A late cancel request may hit these queries only, and fails no transaction."""
-        is_open = protocol.is_in_transaction(connection)
+        """Sends empty queries: no cancel request can fail them, and with them a transaction.
+
+        PostgreSQL looks for a request before each statement, and forgets it between two messages.
+        """
         try:
             for _ in range(2):
-                if is_open:
-                    await command(connection, "SAVEPOINT howdah_cancels")
-                with contextlib.suppress(*_HARMLESS):
-                    await connection.execute("SELECT 1")
-                if is_open:
-                    sql = "ROLLBACK TO howdah_cancels; RELEASE howdah_cancels"
-                    await command(connection, sql)
+                await command(connection, "")
         except psycopg.Error:
             return not connection.closed
         return True

@@ -13,13 +13,15 @@ RELATION_WORD = """CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZ
 COLUMN_ID = "(a.attrelid::bigint << 16) + a.attnum"
 """An expression: the ID of the column `a`, as `ColumnRow` has it."""
 
+ASKED_TABLES = "ANY(ARRAY(SELECT (id >> 16)::oid FROM unnest($1::bigint[]) AS asked (id)))"
+"""The right side of a comparison with the OIDs of the tables of the columns $1."""
+
 # A column of a view, of a parent or of a typed table exists only with that.
-ADDED_COLUMNS = """(a.attrelid, a.attnum) IN (
-  SELECT ca.attrelid, ca.attnum FROM unnest($1::bigint[]) AS asked (id)
-  JOIN pg_attribute AS ca ON ca.attrelid = (asked.id >> 16)::oid AND ca.attnum = asked.id & 65535
-  JOIN pg_class AS cc ON cc.oid = ca.attrelid
-  WHERE cc.relkind IN ('r', 'p', 'f', 'c') AND cc.reloftype = 0 AND ca.attinhcount = 0
-    AND ca.attnum > 0 AND NOT ca.attisdropped)"""
+ADDED_COLUMNS = f"""a.attrelid = {ASKED_TABLES}
+  AND {COLUMN_ID} = ANY($1::bigint[])
+  AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
+  AND a.attrelid IN (
+    SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'f', 'c') AND reloftype = 0)"""  # noqa: S608 - constants
 """A condition: the column `a` is one of the IDs $1 and can be added by itself."""
 
 

@@ -355,7 +355,7 @@ async def _reset(connection: Connection) -> None:
                     connection.finish()
                     return
                 case TransactionStatus.INTRANS | TransactionStatus.INERROR:
-                    await connection.rollback()
+                    await command(connection, "ROLLBACK")
             if not connection.autocommit:
                 await connection.set_autocommit(True)
             await command(connection, "DISCARD ALL")

@@ -42,7 +42,7 @@ _BEGIN = "BEGIN"
 _BEGIN_READ_ONLY = "BEGIN READ ONLY"
 _SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
 _SETUP = pinned("""
-    SELECT pg_catalog.set_config('statement_timeout', %s, false),
+    SELECT pg_catalog.set_config('statement_timeout', $1, false),
            (SELECT backend_start::text FROM pg_catalog.pg_stat_activity
             WHERE pid = pg_catalog.pg_backend_pid())""")
 
@@ -199,8 +199,8 @@ class PooledUse(ConnectionUse):
         for _ in range(2):
             try:
                 if not protocol.is_idle(connection):
-                    await connection.execute("ROLLBACK")
-                await connection.execute("SELECT 1")
+                    await command(connection, "ROLLBACK")
+                await command(connection, "SELECT 1")
             except psycopg.errors.QueryCanceled:
                 continue
             except psycopg.Error:

@@ -13,7 +13,7 @@ END_S = 0.5
 
 TERMINATE = pinned("""
     SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s""")
+    WHERE pid = $1 AND backend_start::text = $2""")
 
 
 class Lender(Protocol):

@@ -24,11 +24,11 @@ RESTORE_S = 2.0
 
 _HAS_WRITTEN = pinned("""
     SELECT backend_xid IS NOT NULL FROM pg_catalog.pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s""")
+    WHERE pid = $1 AND backend_start::text = $2""")
 
 _HAS_FAILED = pinned("""
     SELECT xact_start IS NULL FROM pg_catalog.pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s""")
+    WHERE pid = $1 AND backend_start::text = $2""")
 
 
 class StatementStop:

@@ -1,7 +1,8 @@
 """Definitions recreate objects: pg_dump of the embedded PostgreSQL is the judge."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from difflib import unified_diff
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from db.workbench.catalogue.definitions import DefinedKind, definitions
+from db.workbench.catalogue.definitions import DefinedKind, definitions, reading
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.definitions import SampleDatabase, sample_database, sample_tablespace
 from tests.fixtures.targets import POSTGRES, Target
@@ -114,6 +115,27 @@ async def test_column_that_exists_only_with_another_object_has_no_definition(
     )
     assert {"v", "m", "r"} <= {kind for kind, _ in found}
     assert await sample.definitions(DefinedKind.COLUMN, [each for _, each in found]) == {}
+
+
+async def test_columns_of_a_wide_table_read_each_constraint_once(cluster: Cluster) -> None:
+    """Since PostgreSQL 18 each NOT NULL is one, and no index has its column."""
+    names = ", ".join(f"c{number} int NOT NULL DEFAULT 1" for number in range(300))
+    async with sample_database(cluster.url, f"CREATE TABLE wide ({names})") as database:
+        columns = await database.oids(DefinedKind.COLUMN)
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {reading._statement(DefinedKind.COLUMN)}"
+        async with database.connection.transaction():
+            await database.fetch(reading._SETTINGS, [])
+            [[found]] = await database.fetch(explain, [columns, reading.MAX_DEFINITION_BYTES])
+        visited = _rows_visited(json.loads(found)[0]["Plan"], "pg_constraint")
+        assert 300 <= visited < 1_500  # with those of PostgreSQL itself, and 90,000 for each column
+
+
+def _rows_visited(node: Mapping[str, Any], table: str) -> int:
+    rows = 0
+    if node.get("Relation Name") == table:
+        each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        rows = round(each * node["Actual Loops"])
+    return rows + sum(_rows_visited(child, table) for child in node.get("Plans", ()))
 
 
 async def test_definitions_depend_on_no_setting_and_call_no_function_of_users(

@@ -4,20 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from db.connections import Connections
 from db.errors import RateLimited
 from db.events import Subscription, open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.postgres.route.connect import Dropped
-from db.runs import RunRow, Runs, RunState
+from db.postgres.statements import compile_statement
+from db.runs import RunQueue, RunRow, Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
+from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from tests.fixtures.dropped_commits import drop_after_commit
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
@@ -27,6 +31,11 @@ from tests.fixtures.targets import Target
 from tests.fixtures.workbench import ConnectionSaver
 
 OpenRunner = Callable[..., Any]
+LIMITS = {"max_running": 1, "max_active": 10}
+_WAITS = compile_statement(
+    text("""SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""")
+)
 
 
 @pytest.fixture
@@ -260,3 +269,37 @@ async def test_failures_of_one_owner_hide_none_of_another_in_the_log(
     assert sorted(broken) == sorted(
         f"cannot start the queued runs of user_{owner.hex}, will retry" for owner in (ada, bob)
     )
+
+
+async def test_claim_and_late_acceptance_of_an_older_id_keep_to_max_running(
+    open_runner: OpenRunner, sit: OpenRunner, committed: Database
+) -> None:
+    """The IDs of two processes are not in the order in which their runs are accepted."""
+    ada: Desk = await sit(await open_runner(), "Ada")
+    older, newer = sorted((new_id(), new_id()))
+
+    async def accept(session: Session, run_id: UUID, process: int) -> None:
+        connection = await Connections(session, ada.owner).require(ada.connection_id)
+        new = RunRequest(ada.connection_id, "SELECT 1").to_new_run(connection, RunLimits())
+        queue = RunQueue(session, ada.owner)
+        await queue.accept(run_id, new, process=process, has_slot=False, backend=None, **LIMITS)
+
+    async def claim(session: Session, process: int) -> RunRow | None:
+        queue = RunQueue(session, ada.owner)
+        return await queue.claim_next(process=process, executing=(), max_running=1)
+
+    async def accept_and_claim() -> RunRow | None:
+        await committed.transaction(lambda session: accept(session, older, 2))
+        return await committed.transaction(lambda session: claim(session, 2))
+
+    async def claim_slowly(session: Session) -> "asyncio.Task[RunRow | None]":
+        assert await claim(session, 1) is not None
+        other = asyncio.create_task(accept_and_claim())
+        async with patience():
+            while not other.done() and not await committed.read().value(_WAITS):  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+        return other
+
+    await committed.transaction(lambda session: accept(session, newer, 1))
+    other = await committed.transaction(claim_slowly)
+    assert await other is None

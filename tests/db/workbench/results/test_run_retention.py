@@ -1,14 +1,14 @@
 """Retention of runs and their bytes: by age, by quota, and with their owner."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from db.errors import Conflict, Forbidden, NotFound
+from db.errors import Conflict, Forbidden, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
@@ -110,6 +110,27 @@ async def test_retention_expires_oldest_over_run_quota(desk: Desk, files: Path) 
     assert [await is_there(desk, run, files) for run in runs] == [False, True, True]
     assert not (await desk.now(live)).is_finished
     await desk.runner.cancel(desk.owner, live.id)
+
+
+async def test_retention_goes_on_when_a_result_cannot_be_deleted(
+    desk: Desk, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.limit(retention_days=0)
+    broken, *others = [await desk.run(ROWS) for _ in range(3)]
+    delete = ObjectStore.delete
+
+    async def refuse_one(store: ObjectStore, keys: Sequence[str]) -> None:
+        if any(broken.id.hex in key for key in keys):
+            raise Unavailable("The store refuses.", hint="Ask the operator.")
+        await delete(store, keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "delete", refuse_one)
+        assert await expire(desk) == 2
+        with pytest.raises(Unavailable):
+            await expire(desk)
+    assert [await is_there(desk, run, files) for run in (broken, *others)] == [True, False, False]
+    assert await expire(desk) == 1
 
 
 async def test_retention_is_safe_on_concurrent_replicas(desk: Desk, files: Path) -> None:

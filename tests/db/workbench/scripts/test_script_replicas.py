@@ -10,13 +10,14 @@ from sqlalchemy import text
 
 from db.errors import HowdahError, RateLimited, TooLarge
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.postgres.route.connect import Dropped
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState, ScriptedRuns
 from db.scripts import (
     OnError,
     ScriptRunRow,
+    ScriptRuns,
     ScriptState,
     ScriptTransaction,
     delete_expired_scripts,
@@ -191,6 +192,28 @@ async def test_script_that_gets_no_session_leaves_nothing(seat: Callable[..., An
         submitted = await one.scripts.submit(one.owner, request, key="again")
         assert not submitted.replayed
         assert (await one.end_of(submitted.script)).state == ScriptState.SUCCEEDED
+
+
+async def test_script_whose_session_is_not_recorded_at_first_gets_it(
+    seat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection to our database is lost before one commit, and after another."""
+    attach, calls = ScriptRuns.attach, list[UUID]()
+
+    async def losing(
+        scripts: ScriptRuns[Session], script_id: UUID, session_id: UUID
+    ) -> ScriptRunRow | None:
+        calls.append(session_id)
+        attached = None if len(calls) == 1 else await attach(scripts, script_id, session_id)
+        if len(calls) < 3:
+            raise Dropped("The connection was lost.", hint="Try again.")
+        return attached
+
+    monkeypatch.setattr(ScriptRuns, "attach", losing)
+    async with seat() as one:
+        script = await one.start("SELECT 1")
+        assert [script.session_id] * 3 == calls
+        assert (await one.end_of(script)).state == ScriptState.SUCCEEDED
 
 
 async def test_statement_whose_start_was_not_confirmed_is_executed_once(

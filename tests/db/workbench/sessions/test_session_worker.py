@@ -2,18 +2,25 @@
 
 import asyncio
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
-from db.database_sessions import DatabaseSessionRow, DatabaseSessions
+from db.database_sessions import CloseReason, DatabaseSessionRow, DatabaseSessions
+from db.errors import Unavailable
 from db.postgres.route.connect import Dropped
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
+from db.workbench.connections.libpq import Connection, command
+from db.workbench.execution.reading import protocol
 from db.workbench.execution.request.run_request import RunRequest
+from db.workbench.sessions import holder, opening, session_use
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
+from db.workbench.sessions.session_use import SessionUse
 from db.workbench.sql.transaction_text import chains, rollback_instead, runs_without_begin
 from tests.fixtures.dropped_commits import drop_after_commit
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk
 
 _CLAIM = compile_change(
@@ -76,6 +83,53 @@ async def test_caller_that_goes_away_leaves_session_open(
     row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id), key="one")
     assert row.backend_pid is not None
     assert database_sessions.open_count == 1
+
+
+async def test_session_whose_end_cannot_be_recorded_is_not_held(
+    desk: Desk, database_sessions: DatabaseSessionsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id))
+    assert database_sessions.holder is not None
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(holder, "record_closed", fail)
+    [task] = database_sessions.holder._tasks
+    database_sessions.holder.held[row.id].close(CloseReason.CLIENT)
+    async with patience():
+        await asyncio.wait([task])
+    assert database_sessions.open_count == 0
+
+
+async def test_connection_lost_while_rights_are_read_is_no_internal_error(
+    desk: Desk, database_sessions: DatabaseSessionsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(_: object) -> None:
+        raise psycopg.OperationalError("the connection was lost")
+
+    monkeypatch.setattr(opening, "read_only_notice", lose)
+    with pytest.raises(Unavailable):
+        await database_sessions.open(desk.owner, OpenRequest(desk.connection_id, read_only=True))
+
+
+async def test_late_cancel_fails_no_transaction(
+    desk: Desk, database_sessions: DatabaseSessionsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL looks for one before each statement, of which a text may have none."""
+    row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id))
+    assert database_sessions.holder is not None
+    held = database_sessions.holder.held[row.id]
+    connection, run = held._connection, await desk.run("SELECT 1")
+    use = SessionUse(run, connection, held.backend, autocommit=True, take_notices=list)
+    await command(connection, "BEGIN")
+
+    async def cancelled(connection: Connection, sql: str) -> None:
+        await command(connection, sql and "DO 'BEGIN RAISE query_canceled; END'")
+
+    monkeypatch.setattr(session_use, "command", cancelled)
+    assert await use.drain_cancels(connection)
+    assert protocol.is_in_transaction(connection)
 
 
 @pytest.mark.parametrize(
