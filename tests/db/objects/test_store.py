@@ -296,6 +296,16 @@ async def test_identity_of_a_folder_survives_a_power_failure(
     assert await objects.identify() == identity
 
 
+async def test_put_returns_when_a_folder_has_the_object_on_its_disk(
+    tmp_path: Path, flushed: list[int]
+) -> None:
+    objects, folder = open_objects(None, data_dir=tmp_path), tmp_path / "objects"
+    await put(objects, "files/a/b", b"x")
+    assert flushed == inodes(folder / "files/a/b", folder / "files/a", folder / "files", folder)
+    await objects.put_bytes("runs/a", b"x")  # a result, which may be lost
+    assert len(flushed) == 4
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0" * 31])
 async def test_damaged_identity_of_a_folder_is_reported(content: bytes, tmp_path: Path) -> None:
     objects = open_objects(None, data_dir=tmp_path)
