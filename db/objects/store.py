@@ -10,7 +10,15 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,6 +96,8 @@ class ObjectStore:
         self._fault: str | None = None
         self._probe_expires_at = 0.0
         self._probing = asyncio.Lock()
+        self.may_delete: Callable[[], Awaitable[bool]] | None = None
+        """Asked before a deletion, if it is set. While it returns False, objects are kept."""
         self.figures = ObjectFigures()
 
     async def put(
@@ -155,9 +165,11 @@ class ObjectStore:
             return b"".join([piece async for piece in pieces])
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Deletes objects; missing keys are ignored."""
+        """Deletes objects, unless `may_delete` forbids it; missing keys are ignored."""
         import obstore
 
+        if keys and self.may_delete is not None and not await self.may_delete():
+            return
         for start in range(0, len(keys), DELETE_BATCH):
             with self._request("delete"):
                 await self._delete(obstore, keys[start : start + DELETE_BATCH])
