@@ -304,7 +304,7 @@ ACTIVE = {
 }
 
 RECORD = """INSERT INTO installation (id, made_at, database_oid, database_name)
-    VALUES (gen_random_uuid(), now(), 1, 'other')"""
+    VALUES (gen_random_uuid(), now(), 1, 'other') RETURNING id"""
 
 
 @pytest.mark.parametrize("revision", ["0005", "0015", "head"])
@@ -320,10 +320,11 @@ async def test_restore_ends_what_was_active(
         await rows(filled_url, sql)
     if revision != "head":
         await migrations.downgrade(filled_url, revision)
-    await rows(target_url, RECORD)
+    [(installation,)] = await rows(target_url, RECORD)
     await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     await restore(target_url, tmp_path / "b.howdah", objects=folder)
-    assert await rows(target_url, "SELECT id FROM installation") == []
+    if revision == "head":  # a downgrade dropped the table meanwhile
+        assert await rows(target_url, "SELECT id FROM installation") == [(installation,)]
     states = "SELECT state, expires_at > now() + interval '29 days' FROM {}"
     assert await rows(target_url, states.format("query_runs")) == [("INTERRUPTED", True)] * 4
     if revision != "0005":
