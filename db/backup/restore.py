@@ -111,11 +111,11 @@ async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> 
     dropped = await drop_indexes(connection, tables)
     for table in tables:
         await _load_table(connection, archive, table, manifests[table.name], path)
+    await put_back(connection, tables)
     try:
         await make_indexes(connection, dropped)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise damaged_error(path) from error
-    await put_back(connection, tables)
     for table in tables:
         await connection.execute(f"ALTER TABLE {quoted(table.name)} ENABLE TRIGGER USER")
 

@@ -56,7 +56,11 @@ async def set_aside(connection: asyncpg.Connection, tables: Sequence[Table]) -> 
 
 
 async def put_back(connection: asyncpg.Connection, tables: Sequence[Table]) -> None:
-    """Adds the events that were set aside."""
+    """Adds the events that were set aside.
+
+    The restored ones have no position in the stream: theirs counted transactions of another
+    cluster, and would be reached again some day.
+    """
     if _has_events(tables):
         await connection.execute(PUT_EVENTS_BACK)
 

@@ -20,6 +20,7 @@ CREATE TABLE earlier_audit_events AS SELECT * FROM audit_events;
 DELETE FROM audit_events
 """
 PUT_EVENTS_BACK = """
+UPDATE audit_events SET position = 0;
 INSERT INTO audit_events SELECT * FROM earlier_audit_events ON CONFLICT DO NOTHING;
 DROP TABLE earlier_audit_events
 """

@@ -1,11 +1,13 @@
 """What a server that was only started has written stands in no restore's way."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from db.audit import AuditEventRow, begin_stream, write_next
 from db.errors import Conflict
 from db.kit.audit import AuditKind, record_alone
 from db.kit.base import OwnerId
@@ -16,7 +18,8 @@ from db.services import Services
 from db.users import LOCAL_ADMIN
 from db.users.acts import record_failed_sign_in
 from db.users.attempt_counts import Attempts, Limit
-from tests.db.backup.test_backup import create, rows
+from tests.db.backup.test_backup import create, everything_of, rows
+from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
 from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.signed_backups import backup, restore
@@ -60,7 +63,7 @@ async def test_restore_replaces_what_a_started_server_has_written(
         assert heartbeat.process == number
         assert await rows(target_url, "SELECT id FROM installation") == [(installation,)]
     for table in made.tables:
-        everything = f"SELECT t::text FROM {table.name} t ORDER BY 1"  # noqa: S608 - names of the manifest
+        everything = everything_of(table.name)
         if table.name != "audit_events":
             assert await rows(target_url, everything) == await rows(used_url, everything)
     assert await rows(target_url, EVENTS) == [
@@ -102,3 +105,26 @@ async def test_restore_of_a_backup_without_an_audit_log_deletes_no_event(
     with pytest.raises(Conflict, match="table audit_events has rows"):
         await restore(target_url, tmp_path / "b.howdah", objects=folder)
     assert await rows(target_url, EVENTS) == [("KEYS_ROTATED", "SUCCEEDED")]
+
+
+async def test_restored_events_are_not_in_the_stream(
+    folder: ObjectStore, committed: Database, used_url: str, target_url: str, tmp_path: Path
+) -> None:
+    """Their positions come after that of the stream, which has begun already."""
+    target = await open_database(target_url, pool_size=2)
+    await begin_stream(target)
+    await record_alone(target, AuditKind.KEYS_ROTATED)
+    await record_alone(committed, AuditKind.PASSWORD_RESET)
+    await backup(used_url, tmp_path / "b.howdah", objects=folder)
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
+    await record_alone(target, AuditKind.DATABASE_CHECKED)
+    written: list[str] = []
+
+    async def write(events: Sequence[AuditEventRow]) -> None:
+        written.extend(event.kind for event in events)
+
+    async with patience():  # until the transactions of other tests have ended
+        while "DATABASE_CHECKED" not in written:
+            await write_next(target, write)
+    await target.close()
+    assert written == ["KEYS_ROTATED", "DATABASE_CHECKED"]
