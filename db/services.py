@@ -138,7 +138,7 @@ async def open_services(
         events = await enter(_open_events(settings, own))
         vault = open_vault(settings, keys, database)
         workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
-        objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+        objects = _open_objects(settings, database)
         heartbeat = await enter(_join_replicas(settings, database, keys, objects))
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
@@ -173,6 +173,12 @@ async def open_services(
         )
         await enter(_background_work(services))
         yield services
+
+
+def _open_objects(settings: Settings, database: Database) -> ObjectStore:
+    objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+    objects.may_delete = SweptStore(database, objects).may_delete
+    return objects
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from db.backup.bundle import (
 )
 from db.backup.signature import BackupKeys, UnverifiedBackup
 from db.errors import BadInput, Conflict, Unavailable
+from db.objects.folders import flush_to_disk
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -140,7 +141,7 @@ class Reader:
 
 @contextlib.contextmanager
 def write_archive(path: Path, keys: BackupKeys) -> Iterator[Writer]:
-    """Create the file, readable by this user only. It is renamed to `path` after an fsync."""
+    """Create the file, readable by this user only. Before it is called `path` it is on the disk."""
     if path.exists():
         raise Conflict(
             f"The file {path} already exists.", hint="Pass another name, or move the file away."
@@ -153,6 +154,7 @@ def write_archive(path: Path, keys: BackupKeys) -> Iterator[Writer]:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)
+        flush_to_disk(path.parent)
     except (ConnectionError, TimeoutError):
         raise  # from the database
     except OSError as error:

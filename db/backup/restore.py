@@ -1,4 +1,4 @@
-"""Restores a backup into an empty database: completely and verified, or not at all."""
+"""Restores a backup into an unused database: completely and verified, or not at all."""
 
 import logging
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from db.backup.tables import (
     revision_of,
     tables_of,
 )
+from db.backup.traces import put_back, require_events_stay, require_unused, set_aside
 from db.errors import BadInput, Conflict
 from db.installation import end_copied_work
 from db.objects.store import ObjectStore
@@ -42,8 +43,8 @@ async def restore(
 ) -> Manifest:
     """Load the rows into tables of the backup's revision, then migrate to the current one.
 
-    What was active in the backup is ended: the restored database is another installation, and its
-    runs and scripts expire after `keep`.
+    What was active in the backup is ended: the database is another installation, of which a server
+    may have recorded the ID already. Its runs and scripts expire after `keep`.
 
     Objects are written before the commit. If the store fails, the written ones have no rows: the
     next attempt writes them again, and a sweep removes them.
@@ -62,7 +63,7 @@ async def restore(
         archive.check()
         async with open_connection(direct_url, "howdah restore") as connection:
             await _require_known(connection)
-            await _require_empty(connection, await tables_of(connection))
+            await require_unused(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
             async with connection.transaction():
                 await apply_copy_settings(connection)
@@ -72,7 +73,7 @@ async def restore(
                 await copy_objects_in(
                     objects, archive.objects, list_sha256=archive.manifest.objects.sha256
                 )
-                await _begin_installation(connection, keep)  # after the checksums are verified
+                await _end_copied_work(connection, keep)  # after the checksums are verified
     await migrations.upgrade(direct_url)
     return archive.manifest
 
@@ -87,10 +88,11 @@ async def _require_known(connection: asyncpg.Connection) -> None:
 
 
 async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url: str) -> None:
-    """Upgrade or downgrade. The tables are empty."""
+    """Upgrade or downgrade. No table has rows of users."""
     order = migrations.revisions()
     present = await revision_of(connection)
     if present in order and order.index(present) > order.index(revision):
+        await require_events_stay(connection, str(present), revision)
         await migrations.downgrade(direct_url, revision)
     else:
         await migrations.upgrade(direct_url, revision)
@@ -104,10 +106,12 @@ async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> 
     for table in tables:
         # The triggers ran before the backup. The statement also locks out other writers.
         await connection.execute(f"ALTER TABLE {quoted(table.name)} DISABLE TRIGGER USER")
-    await _require_empty(connection, tables)
+    await require_unused(connection, tables)
+    await set_aside(connection, tables)
     dropped = await drop_indexes(connection, tables)
     for table in tables:
         await _load_table(connection, archive, table, manifests[table.name], path)
+    await put_back(connection, tables)
     try:
         await make_indexes(connection, dropped)
     except asyncpg.IntegrityConstraintViolationError as error:
@@ -135,31 +139,15 @@ async def _load_table(
         raise damaged_error(path)
 
 
-async def _begin_installation(connection: asyncpg.Connection, keep: timedelta) -> None:
-    """The next start records a new installation. Tables that the revision lacks are skipped."""
+async def _end_copied_work(connection: asyncpg.Connection, keep: timedelta) -> None:
+    """Skips tables that the revision lacks."""
 
     async def execute(
         table: str, statement: Statement[Changes], values: dict[str, Any]
     ) -> Sequence[Any]:
-        if not await _exists(connection, table):
+        if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
             return ()
         found: Sequence[Any] = await connection.fetch(statement.sql, *statement.arguments(values))
         return found
 
     await end_copied_work(execute, keep=keep)
-    if await _exists(connection, "installation"):
-        await connection.execute("DELETE FROM installation")
-
-
-async def _exists(connection: asyncpg.Connection, table: str) -> bool:
-    return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
-
-
-async def _require_empty(connection: asyncpg.Connection, tables: list[Table]) -> None:
-    for table in tables:
-        has_rows = f"SELECT EXISTS (SELECT FROM {quoted(table.name)})"  # noqa: S608 - a name of the catalog
-        if await connection.fetchval(has_rows):
-            raise Conflict(
-                f"The database is not empty: table {table.name} has rows.",
-                hint="Restore into a new data folder (--data-dir) or an empty database.",
-            )

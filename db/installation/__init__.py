@@ -2,7 +2,7 @@
 
 installation  the table, and how a copy is recognized
 copied_work   ends what the original executes, in the rows of the copy
-swept_store   keeps the sweeps of a copy from the objects of its original
+swept_store   keeps a copy from deleting the objects of its original
 """
 
 from db.installation.copied_work import end_copied_work

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -21,6 +22,9 @@ LOOK_S = 2.0
 """How long a request waits for a folder. One on a network whose server is down never answers."""
 
 _NAME = ".howdah-folder"
+_UNSUPPORTED = {errno.EBADF, errno.EINVAL}
+"""Of folders, on some file systems. PostgreSQL ignores the same."""
+_IDENTITY = re.compile(rb"[0-9a-f]{32}")
 # obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")
 
@@ -127,17 +131,40 @@ def read_folder_id(folder: Path) -> str:
 
     Raises:
         OSError: the folder cannot be read or written.
+        Unavailable: the file is damaged.
     """
     path = folder / _NAME
     if not path.exists():
         draft = folder / f"{_NAME}.{secrets.token_hex(8)}"
         draft.write_text(secrets.token_hex(16), encoding="ascii")
         try:
+            flush_to_disk(draft)
             with contextlib.suppress(FileExistsError):  # another replica was faster
                 os.link(draft, path)
         finally:
             draft.unlink()
-    return path.read_text(encoding="ascii")
+        flush_to_disk(folder)
+    identity = path.read_bytes()
+    if not _IDENTITY.fullmatch(identity):
+        raise Unavailable(
+            f"The file {path}, by which replicas recognize their common folder, is damaged.",
+            hint="Stop all replicas and delete this file: the next start makes another.",
+        )
+    return identity.decode()
+
+
+def flush_to_disk(path: Path, *, up_to: Path | None = None) -> None:
+    """Writes a file or folder to the disk, then its parents up to `up_to`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+    if up_to is not None and path != up_to:
+        flush_to_disk(path.parent, up_to=up_to)
 
 
 def prune(folder: Path, before: float) -> int:

@@ -10,7 +10,16 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -20,6 +29,7 @@ from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.figures import Distributions
 from db.objects.folders import (
     FolderWatch,
+    flush_to_disk,
     folder_error,
     folder_of,
     has_folder_id,
@@ -27,6 +37,7 @@ from db.objects.folders import (
     prune,
     read_folder_id,
 )
+from db.objects.stoppable_chunks import StoppableChunks
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -39,6 +50,7 @@ MAX_PARTS = 9_000  # S3 takes 10,000
 DELETE_BATCH = 1_000
 PROBE_S = 1.0
 PROBE_TTL_S = 5.0
+FLUSHES_AT_ONCE = 4
 MIN_FREE_BYTES = 64 * MIB
 """With less space on the disk of a folder, files cannot be stored reliably."""
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
@@ -84,6 +96,8 @@ class ObjectStore:
         self._fault: str | None = None
         self._probe_expires_at = 0.0
         self._probing = asyncio.Lock()
+        self.may_delete: Callable[[], Awaitable[bool]] | None = None
+        """Asked before a deletion, if it is set. While it returns False, objects are kept."""
         self.figures = ObjectFigures()
 
     async def put(
@@ -93,19 +107,21 @@ class ObjectStore:
         *,
         size: int,
         headers: Mapping[str, str] | None = None,
+        is_durable: bool = True,
     ) -> None:
         """Writes an object from a stream; keeps nothing if `chunks` raises or on cancellation.
 
         `size` is the number of bytes or an upper bound of it, which determines the size of parts.
         `headers` (Content-Type ...) are served with signed links, if the store supports them.
+        With `is_durable` the object survives a power failure, also in a folder.
         """
         import obstore
 
         if self._watch is not None:
             await self._watch.require()  # obstore would recreate a missing folder silently
-        source = _Stoppable(chunks)
+        source = StoppableChunks(chunks)
         with self._request("put"):
-            sending = asyncio.ensure_future(
+            await source.send_by(
                 obstore.put_async(
                     self._store,
                     key,
@@ -115,13 +131,8 @@ class ObjectStore:
                     max_concurrency=1,
                 )
             )
-            try:
-                await asyncio.shield(sending)
-            except asyncio.CancelledError:
-                source.stop()  # makes the store abort the upload, which a cancel alone does not
-                sending.add_done_callback(_consume_exception)
-                await asyncio.wait([sending])
-                raise
+            if is_durable and self._folder is not None:
+                await self._flush(self._folder, key)
         self.figures.written += source.passed
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes]:
@@ -137,12 +148,15 @@ class ObjectStore:
             yield bytes(piece)
 
     async def put_bytes(self, key: str, content: bytes) -> None:
-        """Writes a small object, in one piece: each piece costs a switch to a store thread."""
+        """Writes a small object, in one piece: each piece costs a switch to a store thread.
+
+        A power failure may lose it: results expire, and their statements can be run again.
+        """
 
         async def pieces() -> AsyncIterator[bytes]:
             yield content
 
-        await self.put(key, pieces(), size=len(content))
+        await self.put(key, pieces(), size=len(content), is_durable=False)
 
     async def read_bytes(self, key: str, *, start: int, end: int) -> bytes:
         """Returns the bytes from `start` to `end` (exclusive)."""
@@ -151,9 +165,11 @@ class ObjectStore:
             return b"".join([piece async for piece in pieces])
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Deletes objects; missing keys are ignored."""
+        """Deletes objects, unless `may_delete` forbids it; missing keys are ignored."""
         import obstore
 
+        if keys and self.may_delete is not None and not await self.may_delete():
+            return
         for start in range(0, len(keys), DELETE_BATCH):
             with self._request("delete"):
                 await self._delete(obstore, keys[start : start + DELETE_BATCH])
@@ -252,6 +268,16 @@ class ObjectStore:
     def _store(self) -> Any:
         return self._open_store()
 
+    async def _flush(self, folder: Path, key: str) -> None:
+        """Obstore leaves the bytes to the operating system."""
+        flush = functools.partial(flush_to_disk, folder / key, up_to=folder)
+        await asyncio.get_running_loop().run_in_executor(self._flushers, flush)
+
+    @functools.cached_property
+    def _flushers(self) -> ThreadPoolExecutor:
+        """Threads of their own: those of a folder that hangs are missed by nothing else."""
+        return ThreadPoolExecutor(FLUSHES_AT_ONCE, thread_name_prefix="objects: flush")
+
     @property
     def _has_links(self) -> bool:
         return self.kind in {"s3", "gs", "az"}
@@ -269,36 +295,6 @@ class ObjectStore:
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, key)
-
-
-class _Stoppable:
-    """An iterator that another task can end with an error."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self.passed = 0
-        """Bytes."""
-        self._chunks = chunks
-        self._step: asyncio.Future[bytes] | None = None
-        self._stopped = False
-
-    def __aiter__(self) -> "_Stoppable":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._stopped:
-            raise InterruptedError
-        self._step = asyncio.ensure_future(anext(self._chunks))
-        try:
-            chunk = await self._step
-        except asyncio.CancelledError:
-            raise InterruptedError from None
-        self.passed += len(chunk)
-        return chunk
-
-    def stop(self) -> None:
-        self._stopped = True
-        if self._step is not None:
-            self._step.cancel()
 
 
 def open_objects(url: str | None, *, data_dir: Path, create: bool = True) -> ObjectStore:
@@ -386,9 +382,3 @@ def _translate_errors() -> Iterator[None]:
             hint="Retry later. The log has the error of the object store.",
             retry_after_s=5,
         ) from error
-
-
-def _consume_exception(sending: "asyncio.Future[Any]") -> None:
-    """Retrieves the exception of an abandoned upload, so that asyncio does not log it."""
-    if not sending.cancelled():
-        sending.exception()

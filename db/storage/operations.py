@@ -34,9 +34,12 @@ class FileOperations(Protocol):
     """
 
     async def delete_bucket(
-        self, owner: OwnerId, bucket_id: UUID, /, *, with_files: bool
+        self, owner: OwnerId, bucket_id: UUID, /, *, with_files: bool, limit: int
     ) -> Sequence[UUID]:
-        """Returns the IDs of its files. Their bytes must still be removed."""
+        """Returns the IDs of up to `limit` of its files.
+
+        The bytes of all its files must still be removed, which a sweep does otherwise.
+        """
         ...
 
     async def create_file(

@@ -40,7 +40,7 @@ class PostgresStorage:
         self._quota = quota
 
     async def delete_bucket(
-        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
+        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool, limit: int
     ) -> Sequence[UUID]:
         async def delete(session: Session) -> Sequence[UUID]:
             buckets = Buckets(session, owner)
@@ -50,7 +50,7 @@ class PostgresStorage:
             if bucket.file_count and not with_files:
                 raise errors.bucket_not_empty(bucket.file_count)
             await Replicas(session, owner).release_all(bucket_id)
-            files = await Files(session, owner).detach(bucket_id)
+            files = await Files(session, owner).detach_all(bucket_id, limit=limit)
             await buckets.remove(bucket_id)
             await record(
                 session,
@@ -60,7 +60,7 @@ class PostgresStorage:
                 subject_name=bucket.name,
                 details={"files": bucket.file_count, "bytes": bucket.total_size},
             )
-            return [file.id for file in files]
+            return files
 
         return await self.database.transaction(delete)
 
@@ -244,13 +244,11 @@ class PostgresStorage:
             file = await _lock_file(session, owner, file_id)
             if file.bucket_id is None:
                 return  # a concurrent deletion of the file or of its bucket has begun
-            for detached in await Files(session, owner).detach(file.bucket_id, file_id):
-                await Buckets(session, owner).add_to_counters(
-                    file.bucket_id, files=-1, size=-detached.size
-                )
-                await Replicas(session, owner).release(file_id)
-                if current_actor.get().is_known:
-                    await record_file(session, AuditKind.FILE_DELETED, file)
+            await Files(session, owner).detach(file.bucket_id, file_id)
+            await Buckets(session, owner).add_to_counters(file.bucket_id, files=-1, size=-file.size)
+            await Replicas(session, owner).release(file_id)
+            if current_actor.get().is_known:
+                await record_file(session, AuditKind.FILE_DELETED, file)
 
         await self._transact_on_file(detach)
 

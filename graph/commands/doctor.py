@@ -345,9 +345,9 @@ async def _replicas(settings: Settings, own: OwnDatabase) -> AsyncIterator[Findi
     try:
         keys = load_keys(settings)
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir, create=False)
+        fingerprints = await take_fingerprints(keys, objects, settings.events_url)
     except HowdahError:
         return  # the findings about keys and objects say so
-    fingerprints = await take_fingerprints(keys, objects, settings.events_url)
     for difference in await find_differences(own.database, fingerprints):
         state = CheckState.BROKEN if is_fatal(difference) else CheckState.ATTENTION
         message = f"{difference.setting} is not the same as at the replica on {difference.host}."
@@ -363,6 +363,7 @@ async def _objects(settings: Settings) -> Finding:
             return Finding(CheckState.OK, "objects", message)
         async with asyncio.timeout(OBJECTS_S):
             await objects.ping()
+            await objects.identify()
     except HowdahError as error:
         if error.__cause__ is None:
             return _broken("objects", error)

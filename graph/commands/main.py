@@ -282,7 +282,7 @@ def backup(file: Path, data_dir: Path | None) -> None:
 )
 @data_dir_option
 def restore(file: Path, *, accept_unverified: bool, data_dir: Path | None) -> None:
-    """Restore a backup FILE into an empty database and verify it.
+    """Restore a backup FILE into a database without users, and verify it.
 
     The signature of FILE is verified with the credential keys of this installation.
     """

@@ -242,11 +242,9 @@ class Mutation:
         services, owner = info.context.services, info.context.owner
         bucket_id = parse_id("bucket", input.id)
         removed = await services.storage.delete_bucket(
-            owner, bucket_id, with_files=input.with_files
+            owner, bucket_id, with_files=input.with_files, limit=MAX_FILES_REMOVED_AT_ONCE
         )
-        await remove_bytes_if_possible(
-            services.storage, services.objects, removed[:MAX_FILES_REMOVED_AT_ONCE]
-        )
+        await remove_bytes_if_possible(services.storage, services.objects, removed)
         return DeleteBucketPayload(deleted_bucket_id=input.id)
 
     @mutation(

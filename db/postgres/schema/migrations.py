@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from db.errors import Unavailable
 from db.postgres.route.connect import create_engine
 from db.postgres.route.urls import parse_url
 from db.postgres.sessions import ReadSession
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _LOCK = 0x686F_7764_6168  # "howdah"
+_INSUFFICIENT_PRIVILEGE = "42501"
 _EXISTS = compile_statement(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
 _PRESENT = compile_statement(text("SELECT version_num FROM alembic_version"))
 
@@ -118,8 +121,20 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(on_connection)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise _not_permitted(error) from error
     finally:
         await engine.dispose()
+
+
+def _not_permitted(error: DBAPIError) -> Unavailable:
+    return Unavailable(
+        f"The user of the database may not migrate it: {error.orig}.",
+        hint="Make this user the owner: `ALTER DATABASE howdah OWNER TO howdah`, and the same for "
+        "tables that belong to another one.",
+    )
 
 
 def _config(**options: Any) -> "Config":

@@ -140,7 +140,7 @@ class MemoryStorage(MemoryFiles):
         return store_row(self._tables.buckets, with_new_version(bucket, **checked))
 
     async def delete_bucket(
-        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
+        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool, limit: int
     ) -> Sequence[UUID]:
         bucket = self._tables.owned_bucket(owner, bucket_id)
         if bucket.file_count and not with_files:
@@ -149,7 +149,7 @@ class MemoryStorage(MemoryFiles):
         for file in files:
             self._tables.detach(file)
         del self._tables.buckets[bucket_id], self._tables.owners[bucket_id]
-        return [file.id for file in files]
+        return [file.id for file in files[:limit]]
 
     async def buckets_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BucketRow]:
         return [

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Select,
+    Update,
     bindparam,
     exists,
     func,
@@ -101,12 +102,15 @@ class Files(PagesOfParents[FileRow, S]):
     async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
 
-    async def detach(
-        self: "Files[Session]", bucket_id: UUID, file_id: UUID | None = None
-    ) -> Sequence[FileRow]:
-        """Puts one file of the bucket, or all of them, into state DELETING."""
-        only = {} if file_id is None else {"id": file_id}
-        return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
+    async def detach(self: "Files[Session]", bucket_id: UUID, file_id: UUID) -> FileRow:
+        """Puts a file of the bucket into state DELETING."""
+        which: dict[str, Any] = {"of_bucket": bucket_id, "id": file_id}
+        return await self.update_or_raise(file_id, self._detach(), **which)
+
+    async def detach_all(self: "Files[Session]", bucket_id: UUID, *, limit: int) -> Sequence[UUID]:
+        """Puts all files of the bucket into state DELETING; returns the IDs of up to `limit`."""
+        found = await self.run(self._detach_all(), of_bucket=bucket_id, limit=limit)
+        return [row[0] for row in found]
 
     @statement
     def _by_key(cls) -> ClauseElement:
@@ -165,13 +169,21 @@ class Files(PagesOfParents[FileRow, S]):
         return counted.group_by(_REPLICA.bsp_id)
 
     @change_statement
-    def _detach(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
-        file = cls.table().c
-        change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
-        if one:
-            change = change.where(file.id == bindparam("id"))
+    def _detach(cls) -> ClauseElement:
+        change = cls._detachment().where(cls.table().c.id == bindparam("id"))
+        return change.returning(*cls.columns())
+
+    @change_statement
+    def _detach_all(cls) -> ClauseElement:
+        """PostgreSQL executes the change to its end, however few of its rows are selected."""
+        detached = cls._detachment().returning(cls.table().c.id).cte("detached")
+        return select(detached.c.id).limit(bindparam("limit"))
+
+    @classmethod
+    def _detachment(cls) -> Update:
         values = {"status": FileStatus.DELETING, "bucket_id": None, "key": None} | NO_REPLACEMENT
-        return change.values(values | cls.audit_columns()).returning(*cls.columns())
+        of_bucket = cls.table().c.bucket_id == bindparam("of_bucket")
+        return cls.owned_update().where(of_bucket).values(values | cls.audit_columns())
 
     @classmethod
     def _in_a_bucket(cls, query: Select[Any]) -> Select[Any]:

@@ -54,6 +54,12 @@ async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[A
         await connection.close()
 
 
+def everything_of(table: str) -> str:
+    """All rows, but for the places of events in the stream of one cluster."""
+    row = "to_jsonb(t) - 'position'" if table == "audit_events" else "t"
+    return f"SELECT ({row})::text FROM {table} t ORDER BY 1"  # noqa: S608 - names of the manifest
+
+
 async def test_restore_restores_every_row(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
@@ -62,7 +68,7 @@ async def test_restore_restores_every_row(
     assert (counts["users"], counts["tasks"]) == (2, 6)
     assert await restore(target_url, tmp_path / "b.howdah", objects=folder) == made
     for table in counts:
-        everything = f"SELECT t::text FROM {table} t ORDER BY 1"  # noqa: S608 - names of the manifest
+        everything = everything_of(table)
         assert await rows(target_url, everything) == await rows(filled_url, everything)
     assert [row[2] for row in await rows(target_url)][:3] == [title for title, _ in HARD]
 
@@ -304,7 +310,7 @@ ACTIVE = {
 }
 
 RECORD = """INSERT INTO installation (id, made_at, database_oid, database_name)
-    VALUES (gen_random_uuid(), now(), 1, 'other')"""
+    VALUES (gen_random_uuid(), now(), 1, 'other') RETURNING id"""
 
 
 @pytest.mark.parametrize("revision", ["0005", "0015", "head"])
@@ -320,10 +326,11 @@ async def test_restore_ends_what_was_active(
         await rows(filled_url, sql)
     if revision != "head":
         await migrations.downgrade(filled_url, revision)
-    await rows(target_url, RECORD)
+    [(installation,)] = await rows(target_url, RECORD)
     await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     await restore(target_url, tmp_path / "b.howdah", objects=folder)
-    assert await rows(target_url, "SELECT id FROM installation") == []
+    if revision == "head":  # a downgrade dropped the table meanwhile
+        assert await rows(target_url, "SELECT id FROM installation") == [(installation,)]
     states = "SELECT state, expires_at > now() + interval '29 days' FROM {}"
     assert await rows(target_url, states.format("query_runs")) == [("INTERRUPTED", True)] * 4
     if revision != "0005":

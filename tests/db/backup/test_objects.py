@@ -31,6 +31,7 @@ from db.storage import (
     read_bytes,
     store_bytes,
 )
+from tests.db.backup.test_backup import everything_of
 from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.repository_storage import RepositoryStorage
 from tests.fixtures.signed_backups import backup, restore, rewritten
@@ -348,7 +349,7 @@ async def test_restore_covers_all_domains_and_secrets_open(
     assert filled >= {"bsps", "buckets", "files", "database_connections", "preferences"}
     await restore(target_url, tmp_path / "b.howdah", objects=other_folder)
     for table in made.tables:
-        everything = f"SELECT t::text FROM {table.name} t ORDER BY 1"  # noqa: S608 - names of the manifest
+        everything = everything_of(table.name)
         assert await rows(target_url, everything) == await rows(committed_url, everything)
     [(kept,)] = await rows(target_url, "SELECT sealed_password FROM database_connections")
     assert await vault.open(kept, place) == "peanuts"

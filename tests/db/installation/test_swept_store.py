@@ -1,4 +1,4 @@
-"""A copy that shares the object store of its original sweeps nothing there."""
+"""A copy that shares the object store of its original deletes nothing there."""
 
 import os
 import time
@@ -9,10 +9,12 @@ import pytest
 
 from db.installation import SweptStore, recognize, renew
 from db.installation.swept_store import ABANDONED_AFTER, KEY, RENEWED_AFTER, SETTLED_AFTER
-from db.kit.base import new_id
+from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore, open_objects
 from db.postgres.engine import Database
 from db.services import Services, sweeps_of
+from db.storage import delete_file
+from tests.db.backup.test_objects import Files, contents, key_of
 from tests.fixtures.copies import dump_into
 from tests.fixtures.replicas import OpenReplica
 
@@ -85,8 +87,35 @@ async def test_sweeps_of_a_copy_keep_the_objects_of_its_original(
     async with open_replica(database_url=empty_url) as copy:
         assert await sweep(copy.services) == 0
         assert await keys(objects, "files") == [key]
-        await objects.delete([KEY])  # as if the original were gone
+        await open_objects(None, data_dir=tmp_path).delete([KEY])  # as if the original were gone
         await sweep(copy.services)
         make_older(tmp_path, RENEWED_AFTER * 2)
         assert await sweep(copy.services) == 1
     assert await keys(objects, "files") == []
+
+
+async def test_users_of_a_copy_delete_no_object_of_its_original(
+    open_replica: OpenReplica,
+    committed_owner: OwnerId,
+    committed_url: str,
+    empty_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("db.installation.swept_store.CHECKED_EVERY_S", 0.0)
+    async with open_replica() as original:
+        objects = original.services.objects
+        files = Files(original.services.database, objects, committed_owner)
+        first, second, third = await files.store(b"first", b"second", b"third")
+        await sweep(original.services)
+        await delete_file(files.storage, objects, committed_owner, first.id)
+        assert await keys(objects, "files") == [key_of(second), key_of(third)]
+        await dump_into(committed_url, empty_url, tmp_path)
+    async with open_replica(database_url=empty_url) as copy:
+        storage, store = copy.services.storage, copy.services.objects
+        await delete_file(storage, store, committed_owner, second.id)
+        assert await storage.known_files([second.id]) == []
+        assert await contents(objects, [second, third]) == [b"second", b"third"]
+        await open_objects(None, data_dir=tmp_path).delete([KEY])  # as if the original were gone
+        await delete_file(storage, store, committed_owner, third.id)
+        assert await keys(objects, "files") == [key_of(second)]

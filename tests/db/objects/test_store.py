@@ -272,6 +272,48 @@ async def test_folder_that_hangs_keeps_one_thread(
     await objects.ping()
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of the files and folders that were written to the disk."""
+    inodes: list[int] = []
+    monkeypatch.setattr(
+        "db.objects.folders.os.fsync",
+        lambda descriptor: inodes.append(os.fstat(descriptor).st_ino),
+    )
+    return inodes
+
+
+def inodes(*paths: Path) -> list[int]:
+    return [path.stat().st_ino for path in paths]
+
+
+async def test_identity_of_a_folder_survives_a_power_failure(
+    tmp_path: Path, flushed: list[int]
+) -> None:
+    objects, folder = open_objects(None, data_dir=tmp_path), tmp_path / "objects"
+    identity = await objects.identify()
+    assert flushed == inodes(folder / ".howdah-folder", folder)
+    assert await objects.identify() == identity
+
+
+async def test_put_returns_when_a_folder_has_the_object_on_its_disk(
+    tmp_path: Path, flushed: list[int]
+) -> None:
+    objects, folder = open_objects(None, data_dir=tmp_path), tmp_path / "objects"
+    await put(objects, "files/a/b", b"x")
+    assert flushed == inodes(folder / "files/a/b", folder / "files/a", folder / "files", folder)
+    await objects.put_bytes("runs/a", b"x")  # a result, which may be lost
+    assert len(flushed) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0" * 31])
+async def test_damaged_identity_of_a_folder_is_reported(content: bytes, tmp_path: Path) -> None:
+    objects = open_objects(None, data_dir=tmp_path)
+    (tmp_path / "objects" / ".howdah-folder").write_bytes(content)
+    with pytest.raises(Unavailable, match=r"howdah-folder.* is damaged"):
+        await objects.identify()
+
+
 def test_open_objects_reports_an_unusable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Unavailable, match="cannot be used") as caught:

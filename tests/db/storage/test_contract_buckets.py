@@ -101,7 +101,7 @@ async def _assert_unchangeable(
     with pytest.raises(Forbidden):
         await storage.update_bucket(stranger, bucket.id, name="mine now")
     with pytest.raises(Forbidden):
-        await storage.delete_bucket(stranger, bucket.id, with_files=True)
+        await storage.delete_bucket(stranger, bucket.id, with_files=True, limit=10)
     with pytest.raises(Forbidden) as caught:
         await make_file(storage, stranger, bucket, "smuggled")
     assert caught.value.field == "bucketId"
@@ -116,7 +116,7 @@ async def test_changes_of_missing_objects_raise_not_found(
     with pytest.raises(NotFound):
         await storage.update_bucket(owner, new_id(), name="x")
     with pytest.raises(NotFound):
-        await storage.delete_bucket(owner, new_id(), with_files=False)
+        await storage.delete_bucket(owner, new_id(), with_files=False, limit=10)
     with pytest.raises(NotFound) as caught:
         await make_file(storage, owner, bucket._replace(id=new_id()))
     assert caught.value.field == "bucketId"

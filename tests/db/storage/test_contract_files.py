@@ -108,15 +108,16 @@ async def test_delete_bucket_requires_with_files_unless_empty(
     ]
     kept = await make_file(storage, owner, other, size=7, replicas=2)
     with pytest.raises(Conflict, match="4"):
-        await storage.delete_bucket(owner, bucket.id, with_files=False)
+        await storage.delete_bucket(owner, bucket.id, with_files=False, limit=10)
     assert await used_capacities(storage, owner, first, second) == [67, 67]
-    gone = await storage.delete_bucket(owner, bucket.id, with_files=True)
-    assert set(gone) == {file.id for file in files}
+    gone = await storage.delete_bucket(owner, bucket.id, with_files=True, limit=3)
+    assert len(set(gone)) == 3  # a bucket may have more files than a process can hold
     assert await storage.buckets_by_id(owner, [bucket.id]) == []
     assert await used_capacities(storage, owner, first, second) == [7, 7]
-    assert set(await storage.deleting_files(limit=10)) == set(gone)
+    deleting = set(await storage.deleting_files(limit=10))
+    assert set(gone) < deleting == {file.id for file in files}
     assert (await storage.files(owner, MANY)).rows == [kept]
-    assert await storage.delete_bucket(owner, other.id, with_files=True) == [kept.id]
+    assert await storage.delete_bucket(owner, other.id, with_files=True, limit=10) == [kept.id]
 
 
 async def test_stale_uploads_returns_old_pending_files(

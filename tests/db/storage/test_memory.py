@@ -44,12 +44,14 @@ FAILING: dict[str, Call] = {
     "bucket version": lambda at: at.storage.update_bucket(
         at.owner, at.bucket.id, name="x", expected_version=9
     ),
-    "missing bucket": lambda at: at.storage.delete_bucket(at.owner, MISSING, with_files=True),
+    "missing bucket": lambda at: at.storage.delete_bucket(
+        at.owner, MISSING, with_files=True, limit=10
+    ),
     "bucket of another user": lambda at: at.storage.update_bucket(
         at.owner, at.of_other.id, name="x"
     ),
     "bucket with files": lambda at: at.storage.delete_bucket(
-        at.owner, at.bucket.id, with_files=False
+        at.owner, at.bucket.id, with_files=False, limit=10
     ),
     "quota of files": lambda at: make_file(at.storage, at.owner, at.bucket, "c"),
     "quota of bytes": lambda at: make_file(at.storage, at.other, at.of_other, size=101),

@@ -139,7 +139,7 @@ async def test_concurrent_creates_and_deletes_keep_counters_exact_without_deadlo
     ]
     calls: list[Awaitable[Any]] = [storage.begin_deletion(owner, file.id) for file in files]
     calls += [storage.begin_deletion(owner, file.id) for file in files[::2]]
-    calls += [storage.delete_bucket(owner, buckets[0].id, with_files=True)]
+    calls += [storage.delete_bucket(owner, buckets[0].id, with_files=True, limit=10)]
     calls += [
         storage.create_file(owner, NewFile(bucket.id, f"new {one}", 7, None, 2))
         for bucket in buckets

@@ -304,7 +304,7 @@ async def test_sweep_removes_the_bytes_of_a_deleted_bucket(
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
     bucket_id = cast("UUID", stored.bucket_id)
-    assert await storage.delete_bucket(owner, bucket_id, with_files=True) == [stored.id]
+    assert await storage.delete_bucket(owner, bucket_id, with_files=True, limit=10) == [stored.id]
     results = await asyncio.gather(*(swept(storage, folder) for _ in range(3)))
     assert all(result.objects == 0 for result in results)
     assert await keys(folder) == []

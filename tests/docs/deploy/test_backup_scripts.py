@@ -59,7 +59,8 @@ async def test_drill_restores_the_newest_backup(
     old, new = sorted(path.name for path in folder.iterdir())
     assert old == "howdah-20260103T023000Z.backup"
 
-    code, output = run("howdah-restore-drill", environment)
+    standbys = {"HOWDAH_READ_DATABASE_URLS": environment["HOWDAH_DATABASE_URL"]}
+    code, output = run("howdah-restore-drill", environment | standbys)
     assert code == 0, output
     assert f"{new} was restored in " in output
     assert "counts and checksums match" in output

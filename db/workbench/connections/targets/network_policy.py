@@ -6,6 +6,7 @@ hexadecimal, mapped) resolve to the same address, so only addresses are checked.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from typing import Protocol, TypeAlias
 from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Forbidden, Unavailable
 from db.postgres.own_cluster import OwnCluster
+
+log = logging.getLogger(__name__)
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -101,6 +104,8 @@ class Targets:
         self.own_cluster = own_cluster
         self._reach = reach
         self._own = tuple(own)
+        self._own_addresses: dict[str, set[Address]] = {}
+        """Of the last look-up that succeeded, by host."""
         # Separate threads, so that a name server that does not respond delays no other work.
         self._threads = ThreadPoolExecutor(max_workers=LOOKUPS_AT_ONCE, thread_name_prefix="names")
         self._resolve_name = resolve_name or self._resolve_by_system
@@ -113,7 +118,12 @@ class Targets:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str, port: int, *, user: Hashable = None) -> list[str]:
-        """Returns checked addresses, in the order in which to try them."""
+        """Returns checked addresses, in the order in which to try them.
+
+        Raises:
+            Forbidden: the policy does not allow one of them.
+            Unavailable: the host was not found, or could not be compared with our own database.
+        """
         if host.startswith(("/", "@")):
             raise target_forbidden(host)
         addresses = await self._addresses(host, user)
@@ -171,12 +181,21 @@ class Targets:
 
     async def _is_own(self, own_host: str, addresses: Sequence[Address]) -> bool:
         """If the database is on this machine, all addresses of this machine count as its own."""
-        try:
-            own = set(map(_embedded_ipv4, await self._addresses(own_host)))
-        except Unavailable:
-            return False
+        own = await self._look_up_own(own_host)
         wanted = set(map(_embedded_ipv4, addresses))
         return bool(own & wanted) or (any(map(_is_here, own)) and any(map(_is_here, wanted)))
+
+    async def _look_up_own(self, own_host: str) -> set[Address]:
+        """Returns the last known addresses if the look-up fails, which users can bring about."""
+        try:
+            found = await self._addresses(own_host)
+        except Unavailable as error:
+            log.warning("the host %s of Howdah's own database was not found", own_host)
+            if own_host not in self._own_addresses:
+                raise _not_compared() from error
+        else:
+            self._own_addresses[own_host] = set(map(_embedded_ipv4, found))
+        return self._own_addresses[own_host]
 
 
 def _embedded_ipv4(address: Address) -> Address:
@@ -214,5 +233,13 @@ def target_forbidden(host: str) -> Forbidden:
         f"Howdah may not connect to {host}.",
         hint="Ask the operator to allow its network in HOWDAH_TARGETS. Howdah's own database, "
         "UNIX sockets and link-local addresses are never allowed.",
+        field="host",
+    )
+
+
+def _not_compared() -> Unavailable:
+    return Unavailable(
+        "Howdah cannot tell whether this is its own database, to which it never connects.",
+        hint="Try again later. The operator finds the host that has no address in the log.",
         field="host",
     )

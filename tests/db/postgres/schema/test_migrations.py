@@ -1,10 +1,14 @@
 import asyncio
+import secrets
 import sys
 
 import asyncpg
+import pytest
 from sqlalchemy import text
 
+from db.errors import Unavailable
 from db.postgres.engine import Database, open_database
+from db.postgres.route.urls import parse_url
 from db.postgres.schema import downgrades, migrations
 from db.postgres.statements import compile_statement
 
@@ -48,6 +52,20 @@ async def test_migrations_in_several_processes_run_once(empty_url: str) -> None:
     ]
     assert await asyncio.gather(*(process.wait() for process in started)) == [0] * 8
     await migrations.check(empty_url)
+
+
+async def test_migrations_by_a_user_who_may_not_make_tables_are_explained(empty_url: str) -> None:
+    """As if the database belonged to the superuser who made it."""
+    role, place = f"role_{secrets.token_hex(4)}", parse_url(empty_url)
+    connection = await asyncpg.connect(empty_url)
+    try:
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'peanuts'")
+        with pytest.raises(Unavailable, match="permission denied for schema public") as caught:
+            await migrations.upgrade(f"postgresql://{role}:peanuts@{place.place}/{place.database}")
+        assert "ALTER DATABASE" in caught.value.hint
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
 
 
 async def test_migrations_down_and_up_give_equal_schema(committed_url: str) -> None:

@@ -159,6 +159,40 @@ async def test_own_database_on_another_machine_is_never_allowed(
     assert await targets.resolve(host, 5432)
 
 
+class OwnName:
+    """A name server that knows the host of Howdah's own database only sometimes."""
+
+    def __init__(self) -> None:
+        self.is_known = False
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        if host != "db.internal" or not self.is_known:
+            raise OSError
+        return ["10.9.9.9"]
+
+
+async def test_own_database_that_was_never_found_closes_its_port(closing: list[Targets]) -> None:
+    own = [("db.internal", 5999)]
+    targets = Targets(Reach(private=True), own=own, resolve_name=OwnName())
+    closing.append(targets)
+    with pytest.raises(Unavailable, match="its own database"):
+        await targets.resolve("10.9.9.9", 5999)
+    assert await targets.resolve("10.9.9.9", 5432) == ["10.9.9.9"]
+
+
+async def test_own_database_is_compared_by_its_last_addresses(closing: list[Targets]) -> None:
+    """Users can delay a look-up: each one waits for a thread."""
+    names = OwnName()
+    targets = Targets(Reach(private=True), own=[("db.internal", 5999)], resolve_name=names)
+    closing.append(targets)
+    names.is_known = True
+    assert await targets.resolve("10.1.1.1", 5999) == ["10.1.1.1"]
+    names.is_known = False
+    with pytest.raises(Forbidden):
+        await targets.resolve("10.9.9.9", 5999)
+    assert await targets.resolve("10.1.1.1", 5999) == ["10.1.1.1"]
+
+
 async def test_address_behind_nat64_is_connected_to_as_it_is(closing: list[Targets]) -> None:
     targets = Targets(Reach(), resolve_name=Names(["64:ff9b::808:808"]))
     closing.append(targets)
