@@ -51,9 +51,7 @@ class CompiledProgram:
         self._conditions = core.operation.condition_variables()
         self._variants: OrderedDict[tuple[Any, ...], Variant] = OrderedDict()
         self._variables = Variables(
-            core.schema,
-            core.operation.definition.variable_definitions or (),
-            hide_suggestions=core.hide_suggestions,
+            core.schema, core.operation, hide_suggestions=core.hide_suggestions
         )
 
     def execute(
