@@ -42,8 +42,8 @@ class Operation:
     name: str | None
     fragments: dict[str, FragmentDefinitionNode]
 
-    def condition_variables(self) -> list[str]:
-        """Names of the variables in @skip and @include conditions."""
+    def conditions(self) -> dict[str, object]:
+        """The variables in @skip and @include conditions, with their defaults."""
         names = {
             argument.value.name.value
             for directive in self._directives()
@@ -51,7 +51,11 @@ class Operation:
             for argument in directive.arguments or ()
             if isinstance(argument.value, VariableNode)
         }
-        return sorted(names)
+        return {
+            name: getattr(node.default_value, "value", None)
+            for node in self.definition.variable_definitions or ()
+            if (name := node.variable.name.value) in names
+        }
 
     def fields_below(
         self, nodes: Iterable[FieldNode | OperationDefinitionNode]

@@ -112,7 +112,9 @@ class Operations:
             prepared = self._plans.find(text, name)
             if prepared is None:
                 async with self.admission.document(context):  # another request may have made it
-                    prepared = self._plans.find(text, name) or await self._plans.make(text, name)
+                    prepared = self._plans.find(text, name) or await self._plans.make(
+                        text, name, request.variables
+                    )
             if kept_as is not None:
                 self._documents.keep(kept_as, text)
             if token_error is not None and not prepared.ignores_token:
@@ -142,6 +144,7 @@ class Operations:
         try:
             context.cost = cost = await self._charge(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
+            await self._compile(prepared, variables, context)
             is_query = prepared.kind is OperationType.QUERY
             if context.reads is not None and is_query:
                 context.reads.begin_query(context.statements)
@@ -192,6 +195,7 @@ class Operations:
             context.cost = cost = await self._charge(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost)
             try:
+                await self._compile(prepared, variables, context)
                 source = await self._deadlines.within(
                     prepared.plan.subscribe(context=context, variables=variables), slot
                 )
@@ -219,6 +223,20 @@ class Operations:
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
+
+    async def _compile(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> None:
+        """Compile a new combination of @skip and @include: it delays others like a new document.
+
+        Call it right before the run: the plan keeps few combinations.
+
+        Raises:
+            RateLimited: too many documents of the sender wait.
+        """
+        if not prepared.plan.is_compiled_for(variables):
+            async with self.admission.document(context):
+                await self._plans.compile(prepared, variables)
 
     async def _charge(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context

@@ -59,7 +59,6 @@ SHAPE = """query($a: Boolean!, $b: Boolean = true) {
         (SHAPE, {"a": False}),
         (SHAPE, {"a": True, "b": False}),
         (SHAPE, {"a": False, "b": False}),
-        (SHAPE, {"a": True, "b": None}),
         (SHAPE, {}),
     ],
 )
