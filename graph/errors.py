@@ -13,6 +13,7 @@ from typing import Any
 from graphql import FieldNode, GraphQLError, GraphQLSyntaxError
 
 from db.errors import BadInput, HowdahError
+from graph.executor import InvalidVariable
 from graph.kit.fields import graphql_enum
 
 
@@ -83,6 +84,8 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case GraphQLError():
             shown["message"] = _reword(shown["message"])
             shown["extensions"] = {"code": BadInput.code, "hint": _DOCUMENT_HINT}
+            if isinstance(cause, InvalidVariable):
+                shown["extensions"]["field"] = cause.field
         case _:
             shown["message"] = "An internal error occurred."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}

@@ -2,11 +2,12 @@
 
 from graph.executor.document import Operation, fields_below
 from graph.executor.execute.run import Field, ResolveInfo, ResultTooLarge
-from graph.executor.inputs.variables import TooManyInvalidValues
+from graph.executor.inputs.variables import InvalidVariable, TooManyInvalidValues
 from graph.executor.plan import Plan, compile_plan
 
 __all__ = [
     "Field",
+    "InvalidVariable",
     "Operation",
     "Plan",
     "ResolveInfo",

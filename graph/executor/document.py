@@ -42,8 +42,8 @@ class Operation:
     name: str | None
     fragments: dict[str, FragmentDefinitionNode]
 
-    def condition_variables(self) -> list[str]:
-        """Names of the variables in @skip and @include conditions."""
+    def conditions(self) -> dict[str, object]:
+        """The variables in @skip and @include conditions, with their defaults."""
         names = {
             argument.value.name.value
             for directive in self._directives()
@@ -51,7 +51,11 @@ class Operation:
             for argument in directive.arguments or ()
             if isinstance(argument.value, VariableNode)
         }
-        return sorted(names)
+        return {
+            name: getattr(node.default_value, "value", None)
+            for node in self.definition.variable_definitions or ()
+            if (name := node.variable.name.value) in names
+        }
 
     def fields_below(
         self, nodes: Iterable[FieldNode | OperationDefinitionNode]
@@ -67,13 +71,28 @@ class Operation:
             directive.name.value in _CHANGE_EXECUTION for directive in self._directives()
         )
 
+    def use_of(self, variable: str) -> str:
+        """Where a field first takes the variable, such as `.input.title`; `[]` is a list."""
+        for selection in self._selections():
+            if not isinstance(selection, FieldNode):
+                continue
+            for argument in selection.arguments or ():
+                path = _path_to(variable, argument.value)
+                if path is not None:
+                    return f".{argument.name.value}{path}"
+        return f".{variable}"  # only a directive takes it
+
     def _directives(self) -> Iterator[DirectiveNode]:
         yield from self.definition.directives or ()
+        for selection in self._selections():
+            yield from selection.directives or ()
+
+    def _selections(self) -> Iterator[SelectionNode]:
         pending: list[SelectionSetNode] = [self.definition.selection_set]
         pending += [fragment.selection_set for fragment in self.fragments.values()]
         while pending:
             for selection in pending.pop().selections:
-                yield from selection.directives or ()
+                yield selection
                 if (
                     isinstance(selection, FieldNode | InlineFragmentNode)
                     and selection.selection_set
@@ -131,3 +150,18 @@ def has_variable(node: ValueNode) -> bool:
     if isinstance(node, ObjectValueNode):
         return any(has_variable(item.value) for item in node.fields)
     return isinstance(node, VariableNode)
+
+
+def _path_to(variable: str, node: ValueNode) -> str | None:
+    if isinstance(node, VariableNode):
+        return "" if node.name.value == variable else None
+    items: list[tuple[str, ValueNode]] = []
+    if isinstance(node, ListValueNode):
+        items = [("[]", item) for item in node.values]
+    elif isinstance(node, ObjectValueNode):
+        items = [(f".{item.name.value}", item.value) for item in node.fields]
+    for key, value in items:
+        path = _path_to(variable, value)
+        if path is not None:
+            return key + path
+    return None

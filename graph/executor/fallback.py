@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
 from typing import Any, NamedTuple, cast
 
 import graphql
@@ -27,6 +28,19 @@ class CoreProgram(NamedTuple):
     @property
     def kind(self) -> OperationType:
         return self.operation.definition.operation
+
+    @property
+    def max_variants(self) -> int:
+        return 1
+
+    def is_compiled_for(self, _variables: Mapping[str, Any] | None) -> bool:
+        """There is nothing to compile."""
+        return True
+
+    async def compile_for(
+        self, _variables: Mapping[str, Any] | None, _thread: Executor | None
+    ) -> None:
+        """Does nothing."""
 
     async def execute(
         self,

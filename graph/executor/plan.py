@@ -1,8 +1,10 @@
 """Plans: operations that are compiled once and executed by each request."""
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from types import CoroutineType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,11 +27,15 @@ from graph.executor.document import select_operation
 from graph.executor.execute.completion import Build
 from graph.executor.execute.run import Field, Path, ResolveInfo, Run, locate
 from graph.executor.fallback import CoreProgram
-from graph.executor.inputs.variables import Variables
+from graph.executor.inputs.variables import InvalidVariable, Variables
 
 # Compiled combinations of @skip and @include per program. Clients use few; the limit bounds the
 # memory that an attacker can allocate.
 _KEPT_VARIANTS = 8
+
+
+Choice: TypeAlias = tuple[bool | None, ...]
+"""The values of the variables in conditions."""
 
 
 class Variant(NamedTuple):
@@ -48,13 +54,35 @@ class CompiledProgram:
         self.kind = core.kind
         self._core = core  # fallback if compilation fails
         self._root_type = root_type
-        self._conditions = core.operation.condition_variables()
-        self._variants: OrderedDict[tuple[Any, ...], Variant] = OrderedDict()
+        self._conditions = core.operation.conditions()
+        self._variants: OrderedDict[Choice, Variant | None] = OrderedDict()
         self._variables = Variables(
-            core.schema,
-            core.operation.definition.variable_definitions or (),
-            hide_suggestions=core.hide_suggestions,
+            core.schema, core.operation, hide_suggestions=core.hide_suggestions
         )
+
+    @property
+    def max_variants(self) -> int:
+        """The most variants that it keeps, which the cache of plans counts."""
+        return min(1 << len(self._conditions), _KEPT_VARIANTS)
+
+    def is_compiled_for(self, variables: Mapping[str, Any] | None) -> bool:
+        """Whether a run with these variables compiles nothing, or only types that first occur."""
+        choice = self._choice(variables)
+        return None in choice or choice in self._variants
+
+    async def compile_for(
+        self, variables: Mapping[str, Any] | None, thread: Executor | None
+    ) -> None:
+        """Compile what a run with these variables needs; in a thread, if there is one."""
+        if self.is_compiled_for(variables):
+            return
+        choice = self._choice(variables)
+        if thread is None:
+            variant = self._compile(choice)
+        else:
+            loop = asyncio.get_running_loop()
+            variant = await loop.run_in_executor(thread, self._compile, choice)
+        self._keep(choice, variant)
 
     def execute(
         self,
@@ -71,15 +99,14 @@ class CompiledProgram:
             ResultTooLarge: a list begins after the objects before it had more than `max_fields`
                 fields together.
         """
-        values = self._variables.coerce(variables)
+        values = self._coerce(variables)
         if isinstance(values, list):
             return _awaitable(ExecutionResult(None, errors=values))
-        try:
-            steps = self._variant(values).steps
-        except (GraphQLError, RecursionError):  # graphql-core reports it with its location
+        variant = self._variant(variables)
+        if variant is None:  # graphql-core reports why, with the location
             return self._core.execute(context=context, variables=variables, root=root)
         run = Run(context=context, root=root, variables=values, max_fields=max_fields)
-        return run_steps(steps, run, self._core.before_step)
+        return run_steps(variant.steps, run, self._core.before_step)
 
     async def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
@@ -89,46 +116,69 @@ class CompiledProgram:
         Raises:
             TooManyInvalidValues: the variables are invalid and too many to describe.
         """
-        values = self._variables.coerce(variables)
+        values = self._coerce(variables)
         if isinstance(values, list):
             return ExecutionResult(None, errors=values)
-        try:
-            steps, source = self._variant(values)
-        except (GraphQLError, RecursionError):  # as in execute
-            source = None
-        if source is None:
+        variant = self._variant(variables)
+        if variant is None or variant.source is None:  # as in execute
             return await self._core.subscribe(context=context, variables=variables, root=root)
         try:
             run = Run(context=context, root=root, variables=values)
-            events = await _open_events(source, run, hide_suggestions=self._core.hide_suggestions)
+            events = await _open_events(
+                variant.source, run, hide_suggestions=self._core.hide_suggestions
+            )
         except GraphQLError as error:
             return ExecutionResult(None, errors=[error])
-        return _results(events, steps, context, values)
+        return _results(events, variant.steps, context, values)
 
-    def _variant(self, values: VariableValues) -> Variant:
-        choice: tuple[Any, ...] = ()
-        if self._conditions:
-            choice = tuple(values.coerced.get(name) for name in self._conditions)
-        variant = self._variants.get(choice)
-        if variant is None:
-            variant = self._variants[choice] = self._compile(values)
-            if len(self._variants) > _KEPT_VARIANTS:
-                self._variants.popitem(last=False)
+    def _coerce(self, variables: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
+        """As `Variables.coerce`, but no condition may be null.
+
+        graphql-core would execute the other fields, without a limit of their number.
+        """
+        values = self._variables.coerce(variables)
+        if not self._conditions or isinstance(values, list):
+            return values
+        choice = self._choice(variables)
+        if None not in choice:
+            return values
+        name = list(self._conditions)[choice.index(None)]
+        message = f"Variable '${name}' is the condition of an @include or @skip, which is not null."
+        return [InvalidVariable(GraphQLError(message), field=name)]
+
+    def _choice(self, variables: Mapping[str, Any] | None) -> Choice:
+        """The values of the conditions; None if one is not a boolean, which is an error."""
+        if not self._conditions:
+            return ()
+        given = variables or {}
+        values = [given.get(name, default) for name, default in self._conditions.items()]
+        return tuple([value if value.__class__ is bool else None for value in values])
+
+    def _variant(self, variables: Mapping[str, Any] | None) -> Variant | None:
+        """The compiled functions; None if they cannot be compiled."""
+        choice = self._choice(variables)
+        if choice not in self._variants:
+            self._keep(choice, self._compile(choice))
         elif len(self._variants) > 1:
             self._variants.move_to_end(choice)
-        return variant
+        return self._variants[choice]
 
-    def _compile(self, values: VariableValues) -> Variant:
+    def _keep(self, choice: Choice, variant: Variant | None) -> None:
+        self._variants[choice] = variant
+        if len(self._variants) > _KEPT_VARIANTS:
+            self._variants.popitem(last=False)
+
+    def _compile(self, choice: Choice) -> Variant | None:
         schema, operation, hide_suggestions, _ = self._core
-        names = self._conditions
-        conditions = VariableValues(  # the plan must not keep other values of the request
-            {name: values.sources[name] for name in names if name in values.sources},
-            {name: values.coerced[name] for name in names if name in values.coerced},
-        )
+        conditions = VariableValues({}, dict(zip(self._conditions, choice, strict=True)))
         compiler = Compiler(schema, operation, conditions, hide_suggestions=hide_suggestions)
-        steps = compiler.steps(self._root_type, serial=self.kind is OperationType.MUTATION)
         is_subscription = self.kind is OperationType.SUBSCRIPTION
-        return Variant(steps, compiler.first_field(self._root_type) if is_subscription else None)
+        try:
+            steps = compiler.steps(self._root_type, serial=self.kind is OperationType.MUTATION)
+            source = compiler.first_field(self._root_type) if is_subscription else None
+        except (GraphQLError, RecursionError):
+            return None
+        return Variant(steps, source)
 
 
 Plan: TypeAlias = CompiledProgram | CoreProgram

@@ -112,7 +112,9 @@ class Operations:
             prepared = self._plans.find(text, name)
             if prepared is None:
                 async with self.admission.document(context):  # another request may have made it
-                    prepared = self._plans.find(text, name) or await self._plans.make(text, name)
+                    prepared = self._plans.find(text, name) or await self._plans.make(
+                        text, name, request.variables
+                    )
             if kept_as is not None:
                 self._documents.keep(kept_as, text)
             if token_error is not None and not prepared.ignores_token:
@@ -144,6 +146,8 @@ class Operations:
             if self._allowance is not None:
                 await self._spend(self._allowance, cost, prepared, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
+            if not prepared.plan.is_compiled_for(variables):
+                await self._compile(prepared, variables, context)
             is_query = prepared.kind is OperationType.QUERY
             if context.reads is not None and is_query:
                 context.reads.begin_query(context.statements)
@@ -196,6 +200,8 @@ class Operations:
                 await self._spend(self._allowance, cost, prepared, context)
             slot = await self.admission.slot(context, cost=cost)
             try:
+                if not prepared.plan.is_compiled_for(variables):
+                    await self._compile(prepared, variables, context)
                 source = await self._deadlines.within(
                     prepared.plan.subscribe(context=context, variables=variables), slot
                 )
@@ -223,6 +229,19 @@ class Operations:
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
+
+    async def _compile(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> None:
+        """Compile a new combination of @skip and @include: it delays others like a new document.
+
+        Call it right before the run: the plan keeps few combinations.
+
+        Raises:
+            RateLimited: too many documents of the sender wait.
+        """
+        async with self.admission.document(context):
+            await self._plans.compile(prepared, variables)
 
     @staticmethod
     async def _spend(

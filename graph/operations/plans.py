@@ -3,8 +3,10 @@
 import asyncio
 import gc
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from graphql import GraphQLError, GraphQLSchema, OperationType, specified_rules, validate
 from graphql.validation import (
@@ -66,6 +68,8 @@ class Prepared:
     max_cost: int
     operation: Operation
     size_bytes: int
+    is_large: bool
+    """Whether its document is parsed, validated and compiled in a thread."""
     urgent: bool
     """Whether it bypasses the queue of the viewer."""
     ignores_token: bool
@@ -111,8 +115,10 @@ class Plans:
             self.hits += 1
         return kept
 
-    async def make(self, text: str, operation_name: str | None) -> Prepared:
-        """Prepare and cache the plan of one operation.
+    async def make(
+        self, text: str, operation_name: str | None, variables: Mapping[str, Any] | None = None
+    ) -> Prepared:
+        """Prepare and cache the plan of one operation, ready for a run with these variables.
 
         Raises:
             Refused: the document is invalid or too expensive.
@@ -120,6 +126,7 @@ class Plans:
         self.misses += 1
         try:
             prepared = await self._prepare_fairly(text, operation_name)
+            await self.compile(prepared, variables)
         finally:
             gc.collect(
                 0
@@ -127,12 +134,17 @@ class Plans:
         self._keep((text, operation_name), prepared)
         return prepared
 
+    async def compile(self, prepared: Prepared, variables: Mapping[str, Any] | None) -> None:
+        """Compile what the plan lacks for these variables: a combination of conditions."""
+        thread = self._thread if prepared.is_large else None
+        await prepared.plan.compile_for(variables, thread)
+
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _prepare_fairly(self, text: str, operation_name: str | None) -> Prepared:
         """Prepare large documents in one thread, so that they do not block the event loop."""
-        if len(text) < _LARGE_CHARACTERS:
+        if not _is_large(text):
             return self._prepare(text, operation_name)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._prepare, text, operation_name)
@@ -159,7 +171,7 @@ class Plans:
             )
         except (GraphQLError, HowdahError) as error:
             raise Refused(error) from None
-        size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN
+        size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN * plan.max_variants
         return Prepared(
             plan,
             plan.kind,
@@ -167,6 +179,7 @@ class Plans:
             self._max_cost(plan, cost),
             operation,
             size_bytes,
+            is_large=_is_large(text),
             urgent=is_urgent(self._schema, operation.definition),
             ignores_token=ignores_token(self._schema, operation.definition),
             field=root_field(self._schema, operation.definition, operation.fragments),
@@ -194,3 +207,7 @@ class Plans:
             _, dropped = self._kept.popitem(last=False)
             self._room_count += 1
             self._room_bytes += dropped.size_bytes
+
+
+def _is_large(text: str) -> bool:
+    return len(text) >= _LARGE_CHARACTERS

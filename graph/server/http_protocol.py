@@ -251,15 +251,23 @@ class Protocol(HttpToolsProtocol):
         if len(data) > HEAD_BYTES and not self._in_body and not _ends_head(data):
             self._refuse_head(uri_bytes=len(data.partition(b"\r\n")[0]))
             return
+        was_in_body, cycle = self._in_body, self.cycle
         super().data_received(data)
         if self.transport.is_closing() or self._network is None:
             return
         if self._head_bytes is not None:
-            self._head_bytes += len(data)
+            if was_in_body or self.cycle is not cycle:  # other requests precede it in the data
+                self._head_bytes = self._parsed_head_bytes()
+            else:
+                self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse_head(uri_bytes=len(self.url))
                 return
         self._wait(self._time_for_the_rest())
+
+    def _parsed_head_bytes(self) -> int:
+        """What is complete of a head. The rest, at most one read, is not counted."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _refuse_head(self, *, uri_bytes: int) -> None:
         is_uri = uri_bytes > HEAD_BYTES // 2
@@ -296,7 +304,7 @@ class Protocol(HttpToolsProtocol):
         if not self._is_answered() and not self._in_body:  # the head of a pipelined request
             self._wait(HEAD_TIMEOUT_S)
             return
-        if self._head_bytes or (self._in_body and not self.cycle.response_started):
+        if self._head_bytes is not None or (self._in_body and not self.cycle.response_started):
             self.transport.write(_TIMEOUT)
         self.transport.close()
 

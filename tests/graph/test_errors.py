@@ -6,6 +6,7 @@ from graphql import GraphQLError, GraphQLSyntaxError, Source
 from db.errors import BadInput, HowdahError, Overloaded, Unavailable
 from graph.errors import ErrorCode, present, present_all
 from graph.schema import schema
+from tests.fixtures.clients import Client
 
 
 def test_deliberate_error_has_code_and_hint() -> None:
@@ -58,6 +59,16 @@ async def test_invalid_input_object_is_not_quoted_because_it_may_hold_a_password
         [shown] = present_all(result.errors, request_id="r1")
         assert "hunter2!" not in shown["message"]
         assert "SignInInput" in shown["message"]
+
+
+async def test_invalid_variable_has_the_field_that_a_form_can_mark(ada: Client) -> None:
+    save = "saveConnection(input: $input) { connection { id } }"
+    document = f"mutation($input: SaveConnectionInput!) {{ {save} }}"
+    tunnel = {"host": "a", "port": "22", "username": "b"}
+    for given, field in (({"port": "5432"}, "port"), ({"sshTunnel": tunnel}, "sshTunnel.port")):
+        answer = await ada.send(document, input=given)
+        assert answer.code == "BAD_USER_INPUT"
+        assert field in [error["extensions"].get("field") for error in answer.errors]
 
 
 async def test_null_for_a_non_null_variable_is_called_null() -> None:

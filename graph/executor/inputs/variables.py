@@ -1,5 +1,6 @@
 """Coerces the variables of a request to the types that the operation declares."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -13,10 +14,17 @@ from graphql.pyutils import Undefined
 from graphql.type import is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value
 
+from graph.executor.document import Operation
 from graph.executor.inputs.coercers import Coerce, SlowPath, input_coercer, require_immutable
 
 _MAX_ERRORS = 5  # graphql-core traverses the whole value to describe each error
 _MAX_VALUES = 20_000
+
+_INVALID = re.compile(
+    r"Variable '\$(\w+)' has invalid value(?: at ([\w.[\]]+))?: "
+    r"(?:Expected value of type '\w+' to include required field '(\w+)')?"
+)
+"""graphql-core tells the path of an error in its text only."""
 
 
 class TooManyInvalidValues(ValueError):
@@ -25,6 +33,14 @@ class TooManyInvalidValues(ValueError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"invalid variables with more than {limit:,} values")
         self.limit = limit
+
+
+class InvalidVariable(GraphQLError):
+    """An error of graphql-core about a variable, and the input field that is wrong."""
+
+    def __init__(self, error: GraphQLError, field: str) -> None:
+        super().__init__(error.message, error.nodes, original_error=error.original_error)
+        self.field = field
 
 
 class _Variable(NamedTuple):
@@ -43,14 +59,15 @@ class Variables:
     def __init__(
         self,
         schema: GraphQLSchema,
-        definitions: Sequence[VariableDefinitionNode],
+        operation: Operation,
         *,
         hide_suggestions: bool,
     ) -> None:
         self._schema = schema
-        self._definitions = definitions
+        self._operation = operation
+        self._definitions = operation.definition.variable_definitions or ()
         self._hide_suggestions = hide_suggestions
-        self._variables = _parse_definitions(schema, definitions)
+        self._variables = _parse_definitions(schema, self._definitions)
 
     def coerce(self, given: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
         """Coerce the values of a request, or list what is wrong with them.
@@ -63,13 +80,26 @@ class Variables:
             return self._coerce_fast(given)
         except (SlowPath, RecursionError):
             _reject_many_values(given)
-            return get_variable_values(
+            values = get_variable_values(
                 self._schema,
                 self._definitions,
                 dict(given),
                 max_errors=_MAX_ERRORS,
                 hide_suggestions=self._hide_suggestions,
             )
+        if isinstance(values, list):
+            return [self._with_field(error) for error in values]
+        return values
+
+    def _with_field(self, error: GraphQLError) -> GraphQLError:
+        """Names the field as resolvers do: from the argument's value on, without items of lists."""
+        found = _INVALID.match(error.message)
+        if found is None:  # the default of a variable, too many errors, or too deep a value
+            return error
+        name, path, missing = found.groups(default="")
+        place = f"{self._operation.use_of(name)}{path}.{missing}".partition("[")[0]
+        argument, *fields = place.strip(".").split(".")
+        return InvalidVariable(error, ".".join(fields) or argument)
 
     def _coerce_fast(self, given: Mapping[str, Any]) -> VariableValues:
         if self._variables is None:

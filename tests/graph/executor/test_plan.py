@@ -6,7 +6,7 @@ import pytest
 import strawberry
 from graphql import GraphQLError, OperationType, build_schema, parse
 
-from graph.executor import compile_plan
+from graph.executor import InvalidVariable, compile_plan
 from graph.executor.plan import CompiledProgram
 from tests.graph.executor.compare import compare
 from tests.graph.executor.rows import Row
@@ -59,14 +59,17 @@ async def test_plan_with_unsupported_directives_falls_back(query: str) -> None:
     assert result.data["person"]["name"] == "name of root.boss"
 
 
-async def test_plan_with_undecidable_conditions_falls_back() -> None:
-    query = "query($a: Boolean = true) { person { name @skip(if: $a) } }"
+async def test_plan_refuses_condition_that_is_null() -> None:
+    """graphql-core would execute what does not depend on it, without a limit of fields."""
+    query = "query($a: Boolean = true) { nickname person { name @skip(if: $a) } }"
     result = await compile_plan(core_schema, parse(query), None).execute(
         context=None, variables={"a": None}, root=Row("root")
     )
     assert result.data is None
     assert result.errors
-    assert result.errors[0].path == ["person"]
+    [error] = result.errors
+    assert isinstance(error, InvalidVariable)
+    assert (error.path, error.field) == (None, "a")
 
 
 async def test_plan_of_too_deep_document_falls_back() -> None:

@@ -307,6 +307,29 @@ async def test_anonymous_clients_share_slots_per_network(
     assert await begun(operations.run(hello, None, context(same)))
 
 
+CONDITION = "query($a: Boolean! = true) { a: hello @include(if: $a) b: hello @skip(if: $a) }"
+
+
+async def test_new_combination_of_conditions_waits_like_a_new_document() -> None:
+    """Compiling a large document takes 25 ms, however cheap the operation is."""
+    operations = Operations(plans(), limits=RequestLimits())
+    prepared = await operations.prepare(GraphQLRequest(CONDITION), context())
+    async with operations.admission.document(context()):
+        assert await begun(operations.run(prepared, None, context()))
+        assert not await begun(operations.run(prepared, {"a": False}, context()))
+    answer = await operations.run(prepared, {"a": False}, context())
+    assert answer.payload == b'{"data":{"b":"Hello, you!"}}'
+    async with operations.admission.document(context()):
+        assert await begun(operations.run(prepared, {"a": False}, context()))
+
+
+async def test_plan_cache_counts_bytes_of_each_combination_of_conditions() -> None:
+    plain = await prepare(plans(), "{ " + "hello " * 50 + "}")
+    fields = "hello " * 50
+    conditional = await prepare(plans(), f"query($a: Boolean!) {{ {fields} name @skip(if: $a) }}")
+    assert conditional.size_bytes > 2 * plain.size_bytes
+
+
 async def test_subscription_releases_slot_after_start() -> None:
     operations = Operations(plans(), limits=RequestLimits())
     ann = Viewer(id=ANN, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))

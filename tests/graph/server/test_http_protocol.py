@@ -8,7 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from graph.server.http_protocol import HEAD_BYTES, ConnectionsByAddress, Protocol
 from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Shutdown
 from graph.transport.https_policy import HttpsPolicy
@@ -33,6 +33,12 @@ class Connection(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return False
+
+    def pause_reading(self) -> None:
+        """Does nothing: the test decides what is read."""
+
+    def resume_reading(self) -> None:
+        """Does nothing, as above."""
 
     def close(self) -> None:
         self.closed.set()
@@ -181,4 +187,46 @@ async def test_connection_closes_when_idle_and_not_during_a_later_request() -> N
     async with patience():
         await connection.closed.wait()
     assert b"".join(connection.writes).count(b"200 OK") == 2
+    protocol.connection_lost(None)
+
+
+async def test_head_is_measured_without_the_requests_before_it() -> None:
+    """A client that pipelines sends the rest of a body and the next head in one piece."""
+    ended = asyncio.Semaphore(0)
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send(start(LENGTH_2))
+        await send(body(b"{}"))
+        ended.release()
+
+    size = HEAD_BYTES + 1
+    connection = Connection()
+    protocol = connected(app, connection)
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    protocol.data_received(b" " * size + b"GET / HTTP/1.1\r\n")
+    protocol.data_received(b"Host: x\r\n\r\n")
+    async with patience():
+        await ended.acquire()
+        await ended.acquire()
+    assert b"".join(connection.writes).count(b"200 OK") == len(connection.writes) == 2
+    protocol.connection_lost(None)
+
+
+async def test_head_after_another_request_is_limited() -> None:
+    go_on = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await go_on.wait()
+
+    connection = Connection()
+    protocol = connected(app, connection)
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX-Long: ")
+    for _ in range(5):
+        protocol.data_received(b"x" * (HEAD_BYTES // 4))
+    assert connection.closed.is_set()
+    assert connection.writes[-1].startswith(b"HTTP/1.1 431 ")
+    go_on.set()
+    await asyncio.gather(*protocol.tasks)
     protocol.connection_lost(None)

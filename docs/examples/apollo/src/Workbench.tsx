@@ -203,7 +203,7 @@ function Rows({ run }: { run: Run }) {
         </table>
       </div>
       <div className="row">
-        <button disabled={offset === 0} onClick={() => setOffset(offset - 50)}>Previous</button>
+        <button disabled={offset === 0} onClick={() => setOffset(Math.max(0, offset - 50))}>Previous</button>
         <span>
           {rows.length ? offset + 1 : 0} to {offset + rows.length} of {run.rowCount}
         </span>

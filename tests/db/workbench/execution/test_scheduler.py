@@ -14,8 +14,9 @@ from db.errors import RateLimited
 from db.events import Subscription, open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_statement
 from db.runs import RunQueue, RunRow, Runs, RunState
 from db.security.vault import Vault

@@ -10,8 +10,9 @@ from sqlalchemy import text
 
 from db.errors import HowdahError, RateLimited, TooLarge
 from db.kit.base import OwnerId
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
+from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState, ScriptedRuns
 from db.scripts import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from graph.executor import TooManyInvalidValues, compile_plan
+from graph.executor import InvalidVariable, TooManyInvalidValues, compile_plan
 from graph.executor.plan import _KEPT_VARIANTS, CompiledProgram
 from tests.graph.executor.compare import run_both
 from tests.graph.executor.rows import Row
@@ -59,12 +59,43 @@ SHAPE = """query($a: Boolean!, $b: Boolean = true) {
         (SHAPE, {"a": False}),
         (SHAPE, {"a": True, "b": False}),
         (SHAPE, {"a": False, "b": False}),
-        (SHAPE, {"a": True, "b": None}),
         (SHAPE, {}),
     ],
 )
 async def test_variables_equal_graphql_core(query: str, variables: dict[str, Any] | None) -> None:
     await run_both(query, variables)
+
+
+AGE = 'query($low: Int) { person { search(where: {name: "x", age: {low: $low}}) } }'
+ONE_KEY = "query($id: ID!) { person { found(keys: [{id: $id}]) { id } } }"
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "field"),
+    [
+        (GREET, {}, "to"),
+        (GREET, {"to": 7}, "to"),
+        ("query($name: String!) { person { greeting(to: $name) } }", {"name": 7}, "to"),
+        (SEARCH, {"where": "x"}, "where"),
+        (SEARCH, {"where": {}}, "name"),
+        (SEARCH, {"where": {"name": 7}}, "name"),
+        (SEARCH, {"where": {"name": "x", "age": {"low": "one"}}}, "age.low"),
+        (SEARCH, {"where": {"name": "x", "age": {"moods": ["SAD", "BAD"]}}}, "age.moods"),
+        (AGE, {"low": "one"}, "age.low"),
+        (KEYS, {"keys": [{"id": 1}, {"name": 7}]}, "keys"),
+        (ONE_KEY, {"id": [1]}, "keys"),
+        (SHAPE, {}, "a"),
+    ],
+)
+async def test_invalid_variable_names_the_field_as_resolvers_do(
+    query: str, variables: dict[str, Any], field: str
+) -> None:
+    plan = compile_plan(core_schema, parse(query), None)
+    result = await plan.execute(context=None, variables=variables, root=Row("root"))
+    assert result.errors
+    error = result.errors[0]
+    assert isinstance(error, InvalidVariable)
+    assert error.field == field
 
 
 async def test_variables_limit_number_of_errors() -> None:
