@@ -1,8 +1,17 @@
 """Waiting: retries with backoff, timeouts that are no errors, and work that outlives its caller."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Iterator,
+)
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -106,6 +115,16 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, object], *, name: str) -> AsyncIterator[None]:
+    """Runs `work` in a task while the block runs. Its error is dropped."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await cancel_all([task])
 
 
 class SharedTasks(Generic[K, T]):

@@ -1,13 +1,11 @@
 """Background task of a runner: cancels, and ends of its runs, that other replicas have written."""
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import in_background
 from db.events import EventBus
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
@@ -16,14 +14,9 @@ log = logging.getLogger(__name__)
 WATCH_INTERVAL_S = 1.0
 
 
-@contextlib.asynccontextmanager
-async def maintenance(runner: Runner, events: EventBus) -> AsyncIterator[None]:
+def maintenance(runner: Runner, events: EventBus) -> AbstractAsyncContextManager[None]:
     """Runs the background task while the block runs."""
-    task = asyncio.create_task(_watch_for_ever(runner, events), name="runs: watch")
-    try:
-        yield
-    finally:
-        await cancel_all([task])
+    return in_background(_watch_for_ever(runner, events), name="runs: watch")
 
 
 async def _watch_for_ever(runner: Runner, events: EventBus) -> None:

@@ -45,7 +45,9 @@ async def session_maintenance(
         "sessions: work": _listen(events, WORK_TOPIC, service.wake),
         "sessions: closing": _listen(events, CLOSE_TOPIC, service.check),
         "sessions: limits": _tick(service),
-        "sessions: takeover": _repeat(takeover_interval_s, takeover.run),
+        "sessions: takeover": RetryLog(log, "take over the work of dead processes").repeat(
+            takeover.run, every_s=takeover_interval_s
+        ),
     }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
     try:
@@ -207,11 +209,3 @@ async def _tick(service: DatabaseSessionsService) -> None:
                 service.holder.poll()
                 await service.check(None)
                 await service.holder.wake_waiting()
-
-
-async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None:
-    retry_log = RetryLog(log, "take over the work of dead processes")
-    while True:
-        await asyncio.sleep(every_s)
-        with retry_log.attempt():
-            await work()

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncssh
 
+from db.concurrency.waiting import cancel_all
 from db.connections import SshAuthMethod
 from db.errors import BadInput
 from db.workbench.connections.connection_errors import (
@@ -158,9 +159,7 @@ class Tunnel:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await cancel_all(both)
             far_writer.close()
 
 
