@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 from uuid import UUID
 
+from db.concurrency.fair_slots import FairSlots
 from db.concurrency.waiting import ShieldedTasks
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
@@ -22,7 +23,6 @@ from db.workbench.execution.runner import Runner
 from db.workbench.scripts.script_failures import NEVER_STARTED, SESSION_ENDED, encode
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.script_topics import publish_script, topic_of_script
-from db.workbench.scripts.split_turns import SplitTurns
 from db.workbench.scripts.splitter import StatementRange, split_script
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import OPEN_WITHIN_S, DatabaseSessionsService
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 CANCEL_WITHIN_S = 1.9
 OWN_SESSION_IDLE_MS = 60_000
 """A session that was opened for a script idles only if its script was cancelled before."""
+MAX_SPLITS = 2
+MAX_SPLITS_PER_USER = 1
+MAX_WAITING_SPLITS = 50
+"""Of one user."""
 MAX_TEXT_GRANT = 16 * 1024 * 1024
 
 
@@ -60,7 +64,12 @@ class ScriptsService:
         self._events = events
         self._runner = runner
         self._sessions = sessions
-        self._turns = SplitTurns()
+        self._splits = FairSlots(  # the longest script takes up to 1 s
+            "scripts to split",
+            total=MAX_SPLITS,
+            of_one_user=lambda: MAX_SPLITS_PER_USER,
+            max_waiting=MAX_WAITING_SPLITS,
+        )
         self._submitting = ShieldedTasks()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices and scripts",
@@ -84,7 +93,9 @@ class ScriptsService:
             TooLarge: The script, or the texts of the owner's runs together, are too large.
         """
         limits = self._runner.limits
-        statements = await self._turns.run(owner, lambda: request.validate(limits))
+        statements = await self._splits.run(
+            owner, lambda: asyncio.to_thread(request.validate, limits)
+        )
         work = self._submit(owner, request, statements, key)
         return await self._submitting.run(work, name="scripts: submission")
 
@@ -96,7 +107,7 @@ class ScriptsService:
             RateLimited: Too many scripts of the owner wait to be split.
             TooLarge: It is too long, or has too many statements.
         """
-        return await self._turns.run(owner, lambda: split_script(script))
+        return await self._splits.run(owner, lambda: asyncio.to_thread(split_script, script))
 
     async def cancel(self, owner: OwnerId, script_id: UUID) -> ScriptRunRow:
         """Ends a script within two seconds: its statement is cancelled, and no other begins.
