@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import (
     AsyncIterator,
@@ -13,6 +14,8 @@ from collections.abc import (
     Iterator,
 )
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from db.errors import HowdahError
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -76,6 +79,31 @@ async def retry(
             last = error
             report(error)
         await backoff.sleep(pause_s)
+
+
+_WHILE_AWAY = Backoff(first_s=0.05, longest_s=2.0)
+
+
+async def retry_while_away(
+    work: Callable[[], Awaitable[T]],
+    log: logging.Logger,
+    what: str,
+    *,
+    unless: Errors = (),
+    deadline: float | None = None,
+) -> T:
+    """Like `retry`, for what has to be read or written once Howdah's own database is back.
+
+    `what` completes the sentence "cannot ..." of the log.
+    """
+    return await retry(
+        work,
+        on=(HowdahError,),
+        unless=unless,
+        backoff=_WHILE_AWAY,
+        deadline=deadline,
+        report=lambda error: log.warning("cannot %s, will retry: %s", what, error),
+    )
 
 
 class _DeadlineReached(TimeoutError):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.concurrency.waiting import Backoff, ShieldedTasks, cancel_all, retry
+from db.concurrency.waiting import ShieldedTasks, cancel_all, retry_while_away
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
-from db.errors import BadInput, Conflict, HowdahError, TimedOut
+from db.errors import BadInput, Conflict, TimedOut
 from db.events import EventBus
 from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
@@ -33,7 +33,6 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 log = logging.getLogger(__name__)
 
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 MAX_TEXT_GRANT = 16 * 1024 * 1024
 
 
@@ -251,14 +250,7 @@ class Submissions:
             async with self._database.read() as session:
                 return await Runs(session, draft.owner).get(draft.id)
 
-        run = await retry(
-            read,
-            on=(HowdahError,),
-            backoff=BACKOFF,
-            report=lambda error: log.warning(
-                "cannot read run %s, will retry: %s", draft.id.hex, error
-            ),
-        )
+        run = await retry_while_away(read, log, f"read run {draft.id.hex}")
         if run is not None and run.state == RunState.RUNNING:
             self._executor.start(run, self._limits())
             return

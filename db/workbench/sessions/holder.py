@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from db.concurrency.waiting import Backoff, cancel_all, retry, wait_up_to
+from db.concurrency.waiting import cancel_all, retry_while_away, wait_up_to
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
@@ -33,7 +33,6 @@ from db.workbench.sessions.work import SessionEnded, Work, WorkSource
 
 log = logging.getLogger(__name__)
 
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 RETRY_S = 0.5
 STOPPED_S = 4.0
 
@@ -259,10 +258,5 @@ class Holder:
                 lambda session: record_closed(session, row.owner_id, row.id, reason, keep=keep)
             )
 
-        ended = await retry(
-            write,
-            on=(HowdahError,),
-            backoff=BACKOFF,
-            report=lambda error: log.warning("cannot close session %s: %s", row.id.hex, error),
-        )
+        ended = await retry_while_away(write, log, f"close session {row.id.hex}")
         await publish_session(self._events, row.id, ended)

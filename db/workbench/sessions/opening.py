@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from db.concurrency.waiting import Backoff, retry
+from db.concurrency.waiting import retry_while_away
 from db.connections import Connections
 from db.database_sessions import (
     CloseReason,
@@ -16,7 +16,7 @@ from db.database_sessions import (
     DatabaseSessions,
     IsolationLevel,
 )
-from db.errors import HowdahError, Unavailable
+from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 SET_UP_S = 5.0
 FORGET_S = 15.0
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 _BACKEND = pinned(
     "SELECT backend_start::text FROM pg_catalog.pg_stat_activity "
     "WHERE pid = pg_catalog.pg_backend_pid()"
@@ -104,13 +103,9 @@ async def forget_session(
             await Idempotency(session, row.owner_id).forget(key)
         await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error)
 
-    await retry(
-        lambda: database.transaction(forget),
-        on=(HowdahError,),
-        backoff=BACKOFF,
-        deadline=asyncio.get_running_loop().time() + FORGET_S,
-        report=lambda error: log.warning("cannot forget session %s: %s", row.id.hex, error),
-    )
+    deadline = asyncio.get_running_loop().time() + FORGET_S
+    what = f"forget session {row.id.hex}"
+    await retry_while_away(lambda: database.transaction(forget), log, what, deadline=deadline)
 
 
 async def record_opened(
