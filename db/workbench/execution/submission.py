@@ -14,7 +14,7 @@ from db.events import EventBus
 from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.postgres.route.connect import Dropped
@@ -59,10 +59,6 @@ class _Accepted(NamedTuple):
     run: RunRow
     has_backend: bool
     """The backend of the reserved connection was recorded with the run."""
-
-
-class RunId(NamedTuple):
-    id: UUID
 
 
 class Submissions:
@@ -122,7 +118,7 @@ class Submissions:
         """The run of a request that is repeated, although its saved query may be deleted."""
         async with self._database.read() as session:
             keys = Idempotency(session, owner)
-            found = await keys.find_answer(key, request.call, answer=RunId)
+            found = await keys.find_answer(key, request.call, answer=NewId)
             if found is None:
                 return None
             return SubmittedRun(await Runs(session, owner).require(found.id), replayed=True)
@@ -185,13 +181,13 @@ class Submissions:
             return await self._database.transaction(lambda session: self._write(session, draft))
         accepted: _Accepted | None = None
 
-        async def write(session: Session) -> RunId:
+        async def write(session: Session) -> NewId:
             nonlocal accepted
             accepted = await self._write(session, draft)
-            return RunId(draft.id)
+            return NewId(draft.id)
 
         found = await run_once(
-            self._database, draft.owner, write, key=key, request=draft.request.call, answer=RunId
+            self._database, draft.owner, write, key=key, request=draft.request.call, answer=NewId
         )
         if accepted is not None and found.id == draft.id:
             return accepted

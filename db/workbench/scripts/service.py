@@ -1,9 +1,8 @@
 """Submits, cancels and follows scripts, whichever process executes them."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from db.database_sessions import DatabaseSessionRow, DatabaseSessions
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.runs import Runs, ScriptedRuns
@@ -44,10 +43,6 @@ class SubmittedScript(NamedTuple):
 
     script: ScriptRunRow
     replayed: bool
-
-
-class _Id(NamedTuple):
-    id: UUID
 
 
 class ScriptsService:
@@ -139,10 +134,9 @@ class ScriptsService:
             row = await self._read(owner, script_id)
         return row
 
-    @contextlib.asynccontextmanager
-    async def follow(
+    def follow(
         self, owner: OwnerId, script_id: UUID
-    ) -> AsyncIterator[Watch[ScriptRunRow | None]]:
+    ) -> AbstractAsyncContextManager[Watch[ScriptRunRow | None]]:
         """Follows one script. The value is None if the owner has no such script."""
 
         async def read(_event: object) -> ScriptRunRow | None:
@@ -150,8 +144,7 @@ class ScriptsService:
                 return await ScriptRuns(session, owner).get(script_id)
 
         topic = topic_of_script(script_id)
-        async with self._events.watches.follow((owner, topic), topic, read) as watch:
-            yield watch
+        return self._events.watches.follow((owner, topic), topic, read)
 
     async def interrupt_orphans(self) -> None:
         """Ends the scripts whose session has ended, and those that never got one."""
@@ -180,12 +173,12 @@ class ScriptsService:
     ) -> SubmittedScript:
         script_id = new_id()
 
-        async def insert(session: Session) -> _Id:
+        async def insert(session: Session) -> NewId:
             await self._insert(session, owner, script_id, request, statements)
-            return _Id(script_id)
+            return NewId(script_id)
 
         call = ("executeScript", request)
-        found = await run_once(self._database, owner, insert, key=key, request=call, answer=_Id)
+        found = await run_once(self._database, owner, insert, key=key, request=call, answer=NewId)
         row = await self._read(owner, found.id)
         if found.id != script_id:
             return SubmittedScript(await self._wait_for_session(row), replayed=True)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID
 
 import psycopg
 
@@ -19,7 +18,7 @@ from db.database_sessions import (
 from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.postgres.engine import Database, Session
 from db.runs import Backend
 from db.workbench.connections.libpq import (
@@ -45,10 +44,6 @@ _BACKEND = pinned(
 )
 
 
-class _Id(NamedTuple):
-    id: UUID
-
-
 class NewRow(NamedTuple):
     """The row of a session, and whether this call inserted it."""
 
@@ -72,15 +67,15 @@ async def insert_session(
     """
     row_id = new_id()
 
-    async def insert(session: Session) -> _Id:
+    async def insert(session: Session) -> NewId:
         connections, sessions = Connections(session, owner), DatabaseSessions(session, owner)
         connection = await connections.require(request.connection_id, field="connectionId")
         new = request.to_new_session(connection, limits)
         await sessions.add_new(row_id, new, process=process, max_open=limits.max_open)
-        return _Id(row_id)
+        return NewId(row_id)
 
     call = ("openSession", request)
-    found = await run_once(database, owner, insert, key=key, request=call, answer=_Id)
+    found = await run_once(database, owner, insert, key=key, request=call, answer=NewId)
     async with database.read() as session:
         row = await DatabaseSessions(session, owner).require(found.id)
     return NewRow(row, is_new=found.id == row_id)
