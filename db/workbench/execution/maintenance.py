@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import AbstractAsyncContextManager
-from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import in_background
@@ -25,5 +24,4 @@ async def _watch_for_ever(runner: Runner, events: EventBus) -> None:
         while not cancels.has_ended:
             event = await cancels.next_within(WATCH_INTERVAL_S)
             with retry_log.attempt():
-                run_id = None if event is None or event.missed else UUID(hex=event.payload)
-                await runner.stop_ended_elsewhere(run_id)
+                await runner.stop_ended_elsewhere(event and event.subject)

@@ -11,7 +11,7 @@ from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import cancel_all
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
 from db.errors import HowdahError
-from db.events import Event, EventBus
+from db.events import EventBus
 from db.installation import is_own
 from db.postgres.engine import Database, Session
 from db.replicas import SILENT_AFTER, Replicas, UnendedBackends
@@ -188,11 +188,7 @@ async def _listen(
     async with events.subscribe(topic) as arriving:
         async for event in arriving:
             with retry_log.attempt():
-                await react(_session_of(event))
-
-
-def _session_of(event: Event) -> UUID | None:
-    return None if event.missed else UUID(hex=event.payload)
+                await react(event.subject)
 
 
 async def _tick(service: DatabaseSessionsService) -> None:
