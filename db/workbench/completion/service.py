@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.concurrency.fair_slots import FairSlots
-from db.errors import BadInput
 from db.kit.base import OwnerId
+from db.kit.number_rules import require_between
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
 from db.workbench.completion.results import (
     MAX_COMPLETIONS,
@@ -54,7 +54,7 @@ class CompletionService:
         """
         from db.workbench.completion.completions import complete
 
-        _check(first, MAX_COMPLETIONS)
+        require_between("first", first, 1, MAX_COMPLETIONS)
         index = await self._index(owner, connection_id)
         if index.is_warm and len(text) <= SHORT_CHARS and index.object_count <= QUICK_OBJECTS:
             return complete(index, text, cursor, first)
@@ -77,7 +77,7 @@ class CompletionService:
         """
         from db.workbench.completion.search import search_catalogue
 
-        _check(first, MAX_SEARCH_RESULTS)
+        require_between("first", first, 1, MAX_SEARCH_RESULTS)
         index = await self._index(owner, connection_id)
         work = partial(search_catalogue, index, text, kinds, first)
         return await self._slots.run(owner, lambda: asyncio.to_thread(work))
@@ -86,12 +86,3 @@ class CompletionService:
         from db.workbench.completion.catalogue_index import index_of
 
         return index_of(await self._catalogues.snapshot(owner, connection_id))
-
-
-def _check(first: int, most: int) -> None:
-    if not 1 <= first <= most:
-        raise BadInput(
-            f"`first` is {first}, but must be between 1 and {most}.",
-            hint=f"Pass a value between 1 and {most}.",
-            field="first",
-        )
