@@ -1,12 +1,11 @@
 """Accepts runs: each is written to the database once, already started if a slot is free."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.concurrency.waiting import ShieldedTasks, cancel_all, retry_while_away
+from db.concurrency.waiting import ShieldedTasks, Tasks, cancel_all, retry_while_away
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
 from db.errors import BadInput, Conflict, TimedOut
@@ -86,7 +85,7 @@ class Submissions:
         self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
         self._submitting = ShieldedTasks()
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._recoveries = Tasks()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices, columns and errors in your runs",
             setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
@@ -146,8 +145,7 @@ class Submissions:
             return SubmittedRun(accepted.run, replayed=False)
         except (Dropped, TimedOut):  # the commit may have happened
             started = True  # the recovery has the slot now
-            self._recoveries.add(recovery := asyncio.create_task(self._recover(draft)))
-            recovery.add_done_callback(self._recoveries.discard)
+            self._recoveries.start(self._recover(draft), name="runs: recovery")
             raise
         finally:
             if reserved is not None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from db.concurrency.waiting import cancel_all, retry_while_away, wait_up_to
+from db.concurrency.waiting import Tasks, cancel_all, retry_while_away, wait_up_to
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
@@ -52,7 +52,7 @@ class Holder:
         self._workbench = workbench
         self._runner = runner
         self._sources = sources
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._is_stopping = False
 
     def open(self, row: DatabaseSessionRow) -> "asyncio.Future[DatabaseSessionRow]":
@@ -80,9 +80,7 @@ class Holder:
                 raise
 
         # A context of its own: what the session does later is not the act of this request.
-        task = asyncio.create_task(hold(), name="sessions: session", context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(hold(), name="sessions: session", context=contextvars.Context())
         return opened
 
     async def execute(self, held: HeldSession, use: SessionUse) -> RunRow:
@@ -161,12 +159,10 @@ class Holder:
         """Begins nothing more, and closes the sessions when their runs have ended."""
         self._is_stopping = True
         self._runner.signals.wake_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        await self._tasks.wait(grace_s)
         for held in list(self.held.values()):
             held.close(CloseReason.SERVER_STOPPED)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOPPED_S)
+        await self._tasks.wait(STOPPED_S)
         await cancel_all(self._tasks)
 
     @staticmethod

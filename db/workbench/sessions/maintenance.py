@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
 from db.errors import HowdahError
 from db.events import EventBus
@@ -82,7 +82,7 @@ class Takeover:
         self._events = events
         self._runner = runner
         self._service = service
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._ending: set[UUID] = set()
         """The sessions and runs whose backends these tasks terminate."""
 
@@ -116,12 +116,10 @@ class Takeover:
     def _start(self, left: Left, end: Callable[[Left], Coroutine[Any, Any, None]]) -> None:
         """`end` terminates the backend."""
         self._ending.add(left.id)
-        task = asyncio.create_task(end(left), name="sessions: takeover of one")
-        self._tasks.add(task)
+        task = self._tasks.start(end(left), name="sessions: takeover of one")
         task.add_done_callback(lambda ended: self._settle(left.id, ended))
 
     def _settle(self, left_id: UUID, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, HowdahError):
             log.error("cannot end what a dead process has left", exc_info=error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncssh
 
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.connections import SshAuthMethod
 from db.errors import BadInput
 from db.workbench.connections.connection_errors import (
@@ -50,7 +50,7 @@ class Tunnel:
         self._bastion = bastion
         self._budget = SshBudget(thread.rest)
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._admissions: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
@@ -128,9 +128,7 @@ class Tunnel:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Starts a task of its own: asyncio logs the cancellation of a coroutine given here."""
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._serve(reader, writer), name="ssh tunnel")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = writer.get_extra_info("peername")[1]
