@@ -11,7 +11,6 @@ from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
     DatabaseSessions,
-    SessionState,
     SessionStatus,
     closed_error,
     held_states,
@@ -176,7 +175,7 @@ class Holder:
         backend = await opening.set_up(connection, row)
         held = HeldSession(row, connection, backend, self)
         await opening.warn_of_risks(held, connection)
-        status = held.status_now(SessionState.IDLE)
+        status = held.idle_status()
 
         async def record(session: Session) -> DatabaseSessionRow:
             sessions = DatabaseSessions(session, row.owner_id)
