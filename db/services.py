@@ -124,12 +124,9 @@ class Services:
 
 @contextlib.asynccontextmanager
 async def open_services(
-    settings: Settings,
-    *,
-    storage: FileOperations | None = None,
-    shared: SharedPostgres | None = None,
+    settings: Settings, *, shared: SharedPostgres | None = None
 ) -> AsyncIterator[Services]:
-    """Opens all services; `storage` replaces PostgresStorage in tests."""
+    """Opens all services."""
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -151,7 +148,7 @@ async def open_services(
             events=events,
             keys=keys,
             identity=await enter(_open_identity(settings, database, keys, events)),
-            storage=storage or PostgresStorage(database, quota=file_quota(settings)),
+            storage=PostgresStorage(database, quota=file_quota(settings)),
             objects=objects,
             vault=vault,
             workbench=workbench,

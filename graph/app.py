@@ -1,9 +1,8 @@
 """The composition root: assembles the services, the GraphQL endpoint and the routes."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import strawberry
@@ -14,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from db.concurrency.waiting import in_background
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
@@ -127,7 +127,7 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        watching = _running(listed.watch()) if listed else contextlib.nullcontext()
+        watching = in_background(listed.watch(), name="documents") if listed else nullcontext()
         async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 operations, metrics, lag = _operations(
@@ -185,22 +185,13 @@ def read_listed_documents(settings: Settings) -> ListedDocuments | None:
 
 
 @contextlib.asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-@contextlib.asynccontextmanager
 async def _publishing(
     services: Services, metrics: Metrics | None, lag: LoopLag
 ) -> AsyncIterator[None]:
     """Streams the audit log, and the metrics of a worker to the others."""
     with lag.measured():
         async with (
-            contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+            in_background(metrics.keep_publishing(), name="metrics") if metrics else nullcontext(),
             streaming_audit_log(services.database, services.settings.audit_log),
         ):
             yield

@@ -3,10 +3,13 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
 
 from db.errors import Overloaded, RateLimited
 from db.user_networks import network_of_user
+
+T = TypeVar("T")
 
 RESERVED_SHARE = 4
 """One slot of so many is kept for users who hold none."""
@@ -52,6 +55,7 @@ class FairSlots:
         self._held: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[_Waiter]] = {}
         self._in_use = 0
+        self._work: set[asyncio.Future[Any]] = set()  # the event loop holds tasks weakly
 
     @property
     def in_use(self) -> int:
@@ -97,6 +101,32 @@ class FairSlots:
             self._held[user] = left
         if self._waiting:
             self._grant(user)
+
+    async def run(self, user: Hashable, begin: Callable[[], Awaitable[T]]) -> T:
+        """Runs work in a slot, which it keeps to its end, also if its caller is cancelled.
+
+        A thread, for one, goes on when nothing waits for it any more.
+
+        Raises:
+            RateLimited, Overloaded: see `acquire`.
+        """
+        await self.acquire(user)
+        work = asyncio.ensure_future(begin())
+        self._work.add(work)
+
+        def end(_: object) -> None:
+            self._work.discard(work)
+            self.release(user)
+            if not work.cancelled():
+                work.exception()  # else asyncio logs it when the caller was cancelled
+
+        work.add_done_callback(end)
+        return await asyncio.shield(work)
+
+    def cancel_work(self) -> None:
+        """Cancels what `run` has begun."""
+        for work in list(self._work):
+            work.cancel()
 
     def fail(self, user: Hashable, error: Exception) -> None:
         """Raise the error in all that wait for a slot of this user."""

@@ -1,9 +1,10 @@
 """The log of background tasks that repeat what failed: one line for each outage."""
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import ClassVar, NoReturn
 from weakref import WeakSet
 
 from db.errors import HowdahError
@@ -41,6 +42,13 @@ class RetryLog:
             self.failed(error)
         else:
             self.succeeded()
+
+    async def repeat(self, work: Callable[[], Awaitable[object]], *, every_s: float) -> NoReturn:
+        """Calls `work` after each pause."""
+        while True:
+            await asyncio.sleep(every_s)
+            with self.attempt():
+                await work()
 
     def failed(self, error: Exception) -> None:
         kind = error.code if isinstance(error, HowdahError) else type(error).__name__

@@ -1,9 +1,22 @@
 """Waiting: retries with backoff, timeouts that are no errors, and work that outlives its caller."""
 
 import asyncio
+import contextlib
+import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Iterator,
+)
+from contextvars import Context
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from db.errors import HowdahError
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -70,6 +83,31 @@ async def retry(
         await backoff.sleep(pause_s)
 
 
+_WHILE_AWAY = Backoff(first_s=0.05, longest_s=2.0)
+
+
+async def retry_while_away(
+    work: Callable[[], Awaitable[T]],
+    log: logging.Logger,
+    what: str,
+    *,
+    unless: Errors = (),
+    deadline: float | None = None,
+) -> T:
+    """Like `retry`, for what has to be read or written once Howdah's own database is back.
+
+    `what` completes the sentence "cannot ..." of the log.
+    """
+    return await retry(
+        work,
+        on=(HowdahError,),
+        unless=unless,
+        backoff=_WHILE_AWAY,
+        deadline=deadline,
+        report=lambda error: log.warning("cannot %s, will retry: %s", what, error),
+    )
+
+
 class _DeadlineReached(TimeoutError):
     """The deadline of `retry` cancelled an attempt."""
 
@@ -109,6 +147,33 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, object], *, name: str) -> AsyncIterator[None]:
+    """Runs `work` in a task while the block runs. Its error is dropped."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await cancel_all([task])
+
+
+class Tasks(set["asyncio.Task[Any]"]):
+    """Tasks that have not ended. The event loop itself holds tasks weakly."""
+
+    def start(
+        self, work: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
+    ) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work, name=name, context=context)
+        self.add(task)
+        task.add_done_callback(self.discard)
+        return task
+
+    async def wait(self, seconds: float) -> None:
+        """Waits until all have ended, but no longer than `seconds`."""
+        if self:
+            await asyncio.wait(self, timeout=seconds)
+
+
 class SharedTasks(Generic[K, T]):
     """Callers that need the same work at the same time share one task.
 
@@ -118,7 +183,7 @@ class SharedTasks(Generic[K, T]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._shared: dict[K, asyncio.Task[T]] = {}
-        self._tasks: set[asyncio.Task[T]] = set()
+        self._tasks = Tasks()
 
     @property
     def keys(self) -> list[K]:
@@ -129,9 +194,7 @@ class SharedTasks(Generic[K, T]):
         """Returns the result of the work, or raises its error, which other callers get too."""
         task = self._shared.get(key)
         if task is None:
-            task = asyncio.create_task(work(), name=self._name)
-            self._shared[key] = task
-            self._tasks.add(task)
+            task = self._shared[key] = self._tasks.start(work(), name=self._name)
             task.add_done_callback(lambda done: self._end(key, done))
         return await asyncio.shield(task)
 
@@ -148,36 +211,25 @@ class SharedTasks(Generic[K, T]):
         await cancel_all(self._tasks)
 
     def _end(self, key: K, task: "asyncio.Task[T]") -> None:
-        self._tasks.discard(task)
         if self._shared.get(key) is task:
             del self._shared[key]
-        if not task.cancelled():
-            task.exception()  # else asyncio logs it when all callers were cancelled
+        _drop_error(task)
 
 
-class ShieldedTasks:
+class ShieldedTasks(Tasks):
     """Runs work to its end, also if the caller that waits for it is cancelled."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Returns the result of `work`. Its error is dropped if the caller was cancelled."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task = self.start(work, name=name)
+        task.add_done_callback(_drop_error)
         return await asyncio.shield(task)
-
-    async def wait(self, seconds: float) -> None:
-        """Waits until all work has ended, but no longer than `seconds`."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def close(self) -> None:
         """Waits until all work has ended. If this is cancelled, so is the work."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self, return_exceptions=True)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # else asyncio logs it when the caller was cancelled
+
+def _drop_error(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()  # else asyncio logs it when all callers were cancelled

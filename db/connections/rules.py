@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from db.errors import BadInput
+from db.kit.number_rules import require_between
 from db.kit.text_rules import Required
 
 LONGEST_TIMEOUT_MS = 3_600_000
@@ -82,13 +83,7 @@ class IntegerRange:
     most: int
 
     def checked(self, number: int | None) -> int:
-        if number is None or not self.least <= number <= self.most:
-            raise BadInput(
-                f"`{self.field}` is not between {self.least} and {self.most}.",
-                hint=f"Pass a value between {self.least} and {self.most}.",
-                field=self.field,
-            )
-        return number
+        return require_between(self.field, number, self.least, self.most)
 
 
 @dataclass(frozen=True, slots=True)

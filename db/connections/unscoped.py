@@ -14,6 +14,7 @@ from db.connections.open_connections import OpenConnections
 from db.connections.repository import Connections
 from db.kit.base import OwnerId
 from db.kit.repository import is_any_of
+from db.kit.unscoped import delete_batch
 from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import (
     compile_change,
@@ -22,8 +23,6 @@ from db.postgres.statements import (
     unscoped_statement,
 )
 from db.security.vault import SecretLocation
-
-_SWEEP_BATCH = 1_000
 
 
 class Sealed(ABC):
@@ -123,15 +122,10 @@ async def disconnect_counts(
     return {row[0]: row[1] for row in rows}
 
 
-def _expired() -> ClauseElement:
-    table = OpenConnections.table()
-    place: Any = literal_column("ctid")
-    expired = select(place).select_from(table).where(table.c.expires_at <= func.now())
-    batch = expired.limit(_SWEEP_BATCH).with_for_update(skip_locked=True)
-    return delete(table).where(place.in_(batch)).returning(table.c.connection_id)
-
-
-_DELETE_EXPIRED = compile_change(_expired(), unscoped=True)
+_OPEN = OpenConnections.table()
+_DELETE_EXPIRED = compile_change(
+    delete_batch(_OPEN, _OPEN.c.expires_at <= func.now()), unscoped=True
+)
 
 FORGET_OPEN = compile_change(
     delete(OpenConnections.table()).returning(literal_column("1")), unscoped=True

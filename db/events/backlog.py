@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
+from uuid import UUID
 
 EVERY_TOPIC = "*"
 
@@ -14,6 +15,14 @@ class Event(NamedTuple):
     topic: str
     payload: str = ""
     missed: bool = False
+
+    @property
+    def subject(self) -> UUID | None:
+        """The ID that is the payload. None after missed events, and for what others have sent."""
+        try:
+            return None if self.missed else UUID(hex=self.payload)
+        except ValueError:
+            return None
 
 
 class Backlog:

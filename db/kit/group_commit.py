@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import text
 
+from db.concurrency.waiting import Tasks
 from db.errors import (
     BadInput,
     Conflict,
@@ -70,7 +71,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._order = order
         self._waiting: deque[_Call[Item]] = deque()
         self._under_way = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def add(self, item: Item) -> Answer:
         """Returns the answer after the commit."""
@@ -109,13 +110,10 @@ class GroupCommit(Generic[Item, Answer]):
         if not group:
             return
         end = self._begin()
-        task = asyncio.create_task(
-            self._run(group), name="group commit", context=group[0].context.copy()
-        )
-        self._tasks.add(task)  # the event loop holds tasks weakly
+        context = group[0].context.copy()
+        task = self._tasks.start(self._run(group), name="group commit", context=context)
 
         def settle(_: object) -> None:
-            self._tasks.discard(task)
             for call in group:
                 call.cancel()  # has no effect, unless the task was cancelled
             end()

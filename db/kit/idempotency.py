@@ -49,6 +49,12 @@ class IdempotencyKey(HasOwner, Base):
     __table_args__ = (Index(None, "created_at"),)
 
 
+class NewId(NamedTuple):
+    """The answer of a creation whose row is read again, as it is when the request is repeated."""
+
+    id: UUID
+
+
 class IdempotencyRow(NamedTuple):
     fingerprint: bytes
     answer: bytes

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import in_background
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,8 @@ async def sweep_in_background(
     figures.removed.update(dict.fromkeys(sweeps, 0))
     figures.failures.update(dict.fromkeys(sweeps, 0))
     work = _sweep_periodically(sweeps, figures, is_in_charge, every_s)
-    task = asyncio.create_task(work, name="sweeps")
-    try:
+    async with in_background(work, name="sweeps"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:

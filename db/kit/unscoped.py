@@ -42,13 +42,18 @@ class ExpiredRows(ABC):
     def expired(cls) -> ClauseElement:
         """Deletes a batch of rows that are older than `kept`."""
         table = cls.table()
-        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
-        place: ColumnElement[Any] = literal_column("ctid")
-        batch = (
-            select(place)
-            .select_from(table)
-            .where(old)
-            .limit(1_000)
-            .with_for_update(skip_locked=True)
-        )
-        return delete(table).where(place.in_(batch)).returning(literal_column("1"))
+        kept = bindparam("kept", type_=Interval())
+        return delete_batch(table, table.c.created_at < func.now() - kept)
+
+
+def delete_batch(
+    table: Table, condition: ColumnElement[bool], key: ColumnElement[Any] | None = None
+) -> ClauseElement:
+    """Deletes up to 1,000 rows, and none that are locked. Returns something for each.
+
+    `key` is a column that is unique; without one, the place of a row is its key.
+    """
+    place: ColumnElement[Any] = literal_column("ctid") if key is None else key
+    some = select(place).select_from(table).where(condition).limit(1_000)
+    batch = some.with_for_update(skip_locked=True)
+    return delete(table).where(place.in_(batch)).returning(literal_column("1"))

@@ -8,11 +8,12 @@ import os
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from db.concurrency.daemon_thread import in_daemon_thread
 from db.errors import Unavailable
 
 T = TypeVar("T")
@@ -36,10 +37,7 @@ class FolderState(NamedTuple):
 
 
 class FolderWatch:
-    """Looks at a folder in a thread, and at most in one: a folder that hangs keeps its thread.
-
-    The thread is a daemon, so that it does not keep the process from exiting.
-    """
+    """Looks at a folder in a thread, and at most in one: a folder that hangs keeps its thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,20 +73,13 @@ class FolderWatch:
         return state
 
     def _begin(self) -> "asyncio.Future[FolderState]":
-        loop = asyncio.get_running_loop()
-        looking: asyncio.Future[FolderState] = loop.create_future()
+        looking = in_daemon_thread(partial(_look_at, self._folder), name="objects: folder")
 
-        def end(state: FolderState) -> None:
-            looking.set_result(state)
+        def end(_: object) -> None:
             if self._looking is looking:
                 self._looking, self._is_reported = None, False
 
-        def work() -> None:
-            state = _look_at(self._folder)
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(end, state)
-
-        threading.Thread(target=work, name="objects: folder", daemon=True).start()
+        looking.add_done_callback(end)
         return looking
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import asyncpg
 
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.errors import Unavailable
 from db.postgres.route.pooling import Connect
 
@@ -62,7 +62,7 @@ class Pulse:
         self._log_in = log_in
         self._database = database
         self._connection: asyncpg.Connection | None = None
-        self._probes: set[asyncio.Task[None]] = set()
+        self._probes = Tasks()
         self._was_answered = False
         self._answered_at = 0.0
         self._silent_ticks = 0
@@ -110,9 +110,7 @@ class Pulse:
             self._database.suspend()
         # A connection may never answer, where a new one does: as after a failover.
         if not self._probes or self._silent_ticks % SILENT_TICKS == 0:
-            probe = asyncio.create_task(self._ask(), name="database: probe")
-            self._probes.add(probe)
-            probe.add_done_callback(self._probes.discard)
+            self._probes.start(self._ask(), name="database: probe")
 
     async def _ask(self) -> None:
         connection, self._connection = self._connection, None  # a probe beside it opens its own

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import in_background
 from db.errors import HowdahError
 from db.kit.live_processes import HEARTBEAT_S
 from db.postgres.engine import Database
@@ -63,12 +64,12 @@ class Heartbeat:
         """Sends heartbeats inside the block. At its end the work of the process must have ended."""
         heartbeat = cls(database, identify=identify, fingerprints=fingerprints)
         await heartbeat._register(heartbeat.process)
-        task = asyncio.create_task(heartbeat._beat_for_ever(every_s), name="replicas: heartbeat")
+        # Without heartbeats this process would be found dead.
+        beats = heartbeat._retry_log.repeat(heartbeat.beat, every_s=every_s)
         try:
-            yield heartbeat
+            async with in_background(beats, name="replicas: heartbeat"):
+                yield heartbeat
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             with contextlib.suppress(HowdahError):  # else it is found dead
                 await heartbeat._remove()
 
@@ -90,12 +91,6 @@ class Heartbeat:
             )
             if not is_live:
                 await self._leave_number()
-
-    async def _beat_for_ever(self, every_s: float) -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            with self._retry_log.attempt():  # without heartbeats this process would be found dead
-                await self.beat()
 
     async def _leave_number(self) -> None:
         async with self._database.read(reserved=True) as session:

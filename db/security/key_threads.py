@@ -6,21 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
-from db.concurrency.waiting import wait_up_to
-from db.errors import Overloaded
+from db.concurrency.fair_slots import FairSlots
 
 T = TypeVar("T")
 
 THREADS = 2
 WAIT_S = 20.0
-
-
-class _Line:
-    """The jobs of one user: one runs, the others wait."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Semaphore(1)
-        self.jobs = 0
 
 
 class KeyThreads:
@@ -32,8 +23,7 @@ class KeyThreads:
 
     def __init__(self, *, threads: int = THREADS, wait_s: float = WAIT_S) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="keys")
-        self._wait_s = wait_s
-        self._lines: dict[UUID | None, _Line] = {}
+        self._slots = FairSlots("checks of private keys", of_one_user=lambda: 1, wait_s=wait_s)
 
     async def run(self, owner: UUID | None, work: Callable[..., T], *arguments: Any) -> T:
         """Jobs without an owner count as those of one user.
@@ -41,38 +31,13 @@ class KeyThreads:
         Raises:
             Overloaded: earlier jobs of the owner did not end in time.
         """
-        line = self._lines.setdefault(owner, _Line())
-        line.jobs += 1
-        try:
-            await self._wait_for_turn(line)
-        except BaseException:
-            self._leave(owner, line)
-            raise
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        future.add_done_callback(lambda _: self._end(owner, line))
-        # A cancelled caller cannot stop the thread, which keeps the turn until it ends.
-        return await asyncio.shield(future)
-
-    async def _wait_for_turn(self, line: _Line) -> None:
-        if not await wait_up_to(self._wait_s, line.turn.acquire()):
-            raise Overloaded(
-                "Other private keys of yours are still being opened.",
-                hint="Wait for those requests, then try again.",
-                retry_after_s=5,
-                cause="private_keys",
-            )
+        loop = asyncio.get_running_loop()
+        return await self._slots.run(
+            owner, lambda: loop.run_in_executor(self._threads, work, *arguments)
+        )
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _end(self, owner: UUID | None, line: _Line) -> None:
-        line.turn.release()
-        self._leave(owner, line)
-
-    def _leave(self, owner: UUID | None, line: _Line) -> None:
-        line.jobs -= 1
-        if not line.jobs and self._lines.get(owner) is line:
-            del self._lines[owner]
 
 
 KEY_THREADS = KeyThreads()

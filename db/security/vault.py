@@ -10,11 +10,12 @@ import contextlib
 import hmac
 import logging
 import secrets
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from db.concurrency.daemon_thread import in_daemon_thread
 from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.security.keys import CredentialKeys
@@ -213,25 +214,9 @@ async def _call(method: Callable[..., T], *arguments: str) -> T:
 
 
 async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
-    """Uses a daemon thread: an unanswered prompt must not keep the process alive."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def settle(method: Callable[[Any], None], value: Any) -> None:
-        if not result.done():
-            method(value)
-
-    def run() -> None:
-        try:
-            outcome: tuple[Callable[[Any], None], Any] = (result.set_result, work(*arguments))
-        except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
-            outcome = (result.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the caller is gone
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    threading.Thread(target=run, name="keychain", daemon=True).start()
+    """Waits for an answer to a prompt, but not for ever."""
     async with asyncio.timeout(KEYCHAIN_WAIT_S):
-        return await result
+        return await in_daemon_thread(partial(work, *arguments), name="keychain")
 
 
 def _key_id(sealed: bytes) -> str:

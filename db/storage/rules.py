@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from db.errors import BadInput
+from db.kit.number_rules import require_between
 from db.kit.text_rules import Required
 from db.storage import multiaddresses
 from db.storage.rows import NewBsp, NewFile
@@ -36,16 +37,16 @@ _CONTENT_TYPE = re.compile(
 def checked_file(new: NewFile) -> NewFile:
     return new._replace(
         location=checked_location(new.location),
-        size=_between("size", new.size, 0, MAX_BIGINT),
+        size=require_between("size", new.size, 0, MAX_BIGINT),
         content_type=checked_content_type(new.content_type),
-        desired_replicas=_between("desiredReplicas", new.desired_replicas, 0, MAX_REPLICAS),
+        desired_replicas=require_between("desiredReplicas", new.desired_replicas, 0, MAX_REPLICAS),
     )
 
 
 def checked_replacement(size: int, content_type: str | None) -> tuple[int, str | None]:
     """Size and media type of new bytes; None keeps the media type of the file."""
     checked_type = None if content_type is None else checked_content_type(content_type)
-    return _between("size", size, 0, MAX_BIGINT), checked_type
+    return require_between("size", size, 0, MAX_BIGINT), checked_type
 
 
 def checked_bsp(new: NewBsp) -> NewBsp:
@@ -81,7 +82,7 @@ def checked_move(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_capacity(capacity: int) -> int:
-    return _between("capacity", capacity, 0, MAX_BIGINT)
+    return require_between("capacity", capacity, 0, MAX_BIGINT)
 
 
 def checked_location(location: str) -> str:
@@ -160,13 +161,3 @@ def _bad_addresses(problem: str) -> BadInput:
         hint="Pass addresses such as `/ip4/203.0.113.7/tcp/30333` or `/dns/bsp.example/tcp/443`.",
         field="multiaddresses",
     )
-
-
-def _between(field: str, number: int, low: int, high: int) -> int:
-    if not low <= number <= high:
-        raise BadInput(
-            f"`{field}` is not between {low} and {high}.",
-            hint=f"Pass a value between {low} and {high}.",
-            field=field,
-        )
-    return number

@@ -1,12 +1,13 @@
 """How many bytes all users keep, counted now and then by one process of all replicas."""
 
 import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import in_background
 from db.postgres.engine import Database
 from db.postgres.sessions import ReadSession
 
@@ -30,25 +31,18 @@ class KeptBytes:
         async with database.read() as session:
             self.by_kind = {kind: await count(session) for kind, count in counts.items()}
 
-    @contextlib.asynccontextmanager
-    async def counting(
+    def counting(
         self,
         database: Database,
         counts: Mapping[str, Count],
         *,
         is_in_charge: Callable[[], Awaitable[bool]],
-    ) -> AsyncIterator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Counts periodically until the block ends.
 
         A count reads all runs, so only the process that `is_in_charge` counts, as with sweeps.
         """
-        work = self._repeat(database, counts, is_in_charge)
-        task = asyncio.create_task(work, name="kept bytes")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return in_background(self._repeat(database, counts, is_in_charge), name="kept bytes")
 
     async def _repeat(
         self,

@@ -1,6 +1,5 @@
 """User accounts, sessions and token verification."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +7,7 @@ from datetime import timedelta
 
 import argon2
 
+from db.concurrency.waiting import in_background
 from db.events import EventBus
 from db.mail import Mail
 from db.postgres.engine import Database
@@ -114,22 +114,20 @@ async def open_identity(
     password_resets = PasswordResets(
         database, passwords=passwords, throttle=throttle, access=access, mail=mail
     )
-    following = asyncio.create_task(access.follow(), name="access changes")
     try:
-        yield Identity(
-            database,
-            passwords=passwords,
-            access_tokens=access_tokens,
-            refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
-            verifier=verifier,
-            throttle=throttle,
-            password_resets=password_resets,
-            rules=_rules(settings),
-        )
+        async with in_background(access.follow(), name="access changes"):
+            yield Identity(
+                database,
+                passwords=passwords,
+                access_tokens=access_tokens,
+                refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
+                verifier=verifier,
+                throttle=throttle,
+                password_resets=password_resets,
+                rules=_rules(settings),
+            )
     finally:
         await password_resets.close()
-        following.cancel()
-        await asyncio.wait({following})
         passwords.close()
 
 

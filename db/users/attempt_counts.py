@@ -12,7 +12,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    delete,
     func,
     select,
     update,
@@ -21,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import Base, Mapped, mapped_column
+from db.kit.unscoped import delete_batch
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement
 
@@ -102,9 +102,7 @@ class Attempts:
 
     @change_statement
     def _sweep(cls) -> ClauseElement:
-        over = select(_LIMITS.key).where(_LIMITS.resets_at <= func.now())
-        batch = over.limit(1_000).with_for_update(skip_locked=True)
-        return delete(RateLimit).where(_LIMITS.key.in_(batch)).returning(_LIMITS.key)
+        return delete_batch(RateLimit.__table__, _LIMITS.resets_at <= func.now(), _LIMITS.key)
 
 
 _LIMITS = RateLimit.__table__.c

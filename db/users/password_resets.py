@@ -1,6 +1,5 @@
 """Resets of forgotten passwords by a one-time token: created by an admin, or mailed on request."""
 
-import asyncio
 import hashlib
 import logging
 import secrets
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from db.concurrency.waiting import Tasks
 from db.errors import BadInput, Forbidden, HowdahError, NotFound
 from db.kit.audit import AuditKind
 from db.mail import Mail
@@ -52,12 +52,11 @@ class PasswordResets:
         self._throttle = throttle
         self._access = access
         self._mail = mail
-        self._mailing: set[asyncio.Task[None]] = set()
+        self._mailing = Tasks()
 
     async def close(self) -> None:
         """Waits a moment for mails that are being sent."""
-        if self._mailing:
-            await asyncio.wait(self._mailing, timeout=CLOSE_S)
+        await self._mailing.wait(CLOSE_S)
 
     async def request(self, email: str, *, address: str, link: Callable[[str], str]) -> None:
         """Mails a link to the user, if there is an account with this address and a password.
@@ -75,9 +74,7 @@ class PasswordResets:
             )
         email = canonical_email(email)
         await self._throttle.reset_mail(email, address)
-        task = asyncio.create_task(self._mail_link(self._mail, email, link))
-        self._mailing.add(task)
-        task.add_done_callback(self._mailing.discard)
+        self._mailing.start(self._mail_link(self._mail, email, link), name="mail")
 
     async def create(self, user_id: UUID) -> ResetToken:
         """Creates a token, and voids the previous one of the user.

@@ -5,14 +5,14 @@ from typing import Protocol
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
 from db.kit.base import OwnerId
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import Idempotency, NewId
 from db.postgres.engine import Database
 from db.runs import Runs
 from db.workbench.copy.import_request import ImportRequest
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.request.run_request import ImportTarget, RunRequest, import_forbidden
 from db.workbench.execution.runner import Runner
-from db.workbench.execution.submission import RunId, SubmittedRun
+from db.workbench.execution.submission import SubmittedRun
 
 
 class ImportServices(Protocol):
@@ -44,7 +44,7 @@ async def import_rows(
     if key is not None:
         async with services.database.read() as session:
             found = await Idempotency(session, owner).find_answer(
-                key, target.call(request), answer=RunId
+                key, target.call(request), answer=NewId
             )
             if found is not None:
                 run = await Runs(session, owner).require(found.id)

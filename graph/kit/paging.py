@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast
 import strawberry
 
 from db.errors import BadInput
+from db.kit.number_rules import require_between
 from db.kit.paging import Page, Window
 from db.kit.rows import Rows
 from graph.context import Info
@@ -134,13 +135,8 @@ def _checked_size(first: int | None, last: int | None, largest: int) -> int:
             field="first",
         )
     name, size = ("first", first) if first is not None else ("last", last)
-    if size is None or not 1 <= size <= largest:
-        raise BadInput(
-            f"`{name}` is not between 1 and {largest}.",
-            hint=f"Pass a value between 1 and {largest} and use the cursors to fetch more pages.",
-            field=name,
-        )
-    return size
+    hint = f"Pass a value between 1 and {largest} and use the cursors to fetch more pages."
+    return require_between(name, size, 1, largest, hint=hint)
 
 
 @strawberry.type(description="Position of a page in its list.")

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from db.runs import RunRow, Runs, RunState
-from db.workbench.live.values import NOTHING, Blocker, LiveSample, ProgressUnit, Waiting
+from db.workbench.live.values import NOTHING, LiveSample, OtherSession, ProgressUnit, Waiting
 from graph.context import Context
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.loaders import BatchLoader
@@ -97,7 +97,7 @@ class RunWaiting:
         "run does not wait for a lock.",
         type=list[BlockingSession],
     )
-    def blocked_by(root: strawberry.Parent[Waiting]) -> tuple[Blocker, ...]:
+    def blocked_by(root: strawberry.Parent[Waiting]) -> tuple[OtherSession, ...]:
         return root.blocked_by
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-from db.errors import NotFound
 from db.events import Watch, WatchClosed, wait_any_changed
 from db.runs import RunRow, RunState
 from db.workbench.live.values import NOTHING, LiveSample
 from graph.context import Context
+from graph.kit.followed_rows import require_followed
 from graph.runs.live_samples import LiveSampleById
 
 PROGRESS_INTERVAL_S = 0.3
@@ -31,7 +31,8 @@ async def follow_run(
     with contextlib.suppress(WatchClosed):
         async with AsyncExitStack() as stack:
             watch = await stack.enter_async_context(services.live_status.run(owner, run_id))
-            follower = _RunFollower(context, watch, _require(await watch.current()))
+            run = require_followed(await watch.current(), "run")
+            follower = _RunFollower(context, watch, run)
             yield follower.run
             while not follower.run.is_finished:
                 if sampled and follower.run.state == RunState.RUNNING:
@@ -82,26 +83,16 @@ class _RunFollower:
 
     async def _take_change(self) -> None:
         if self.samples is None:
-            self.run = _require(await self._runs.next_change())
+            self.run = require_followed(await self._runs.next_change(), "run")
             return
         await wait_any_changed(self._runs, self.samples)
         if self._runs.has_changed:
-            self.run = _require(await self._runs.next_change())
+            self.run = require_followed(await self._runs.next_change(), "run")
         if self.samples.has_changed:
             self._sample = await self.samples.next_change()
 
     def _prime(self) -> None:
         LiveSampleById.of(self._context).prime(self.run.id, self._sample)
-
-
-def _require(run: RunRow | None) -> RunRow:
-    if run is None:
-        raise NotFound(
-            "This run does not exist.",
-            hint="Check the ID; the run may have been deleted.",
-            field="id",
-        )
-    return run
 
 
 def _states(runs: Sequence[RunRow]) -> list[tuple[UUID, str]]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from db.database_sessions import DatabaseSessions
 from db.errors import BadInput, Forbidden
+from db.kit.number_rules import require_between
 from db.runs import RunRow
 from graph.context import Context
 from graph.kit.ids import parse_id
@@ -72,14 +73,8 @@ def take_wait_ms(fields: dict[str, Any]) -> int:
         BadInput: It is out of range.
     """
     wait_ms: int = fields.pop("wait_ms")
-    if not 0 <= wait_ms <= MAX_WAIT_MS:
-        raise BadInput(
-            f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",
-            hint=f"Pass a value between 0 and {MAX_WAIT_MS}; for longer runs, subscribe to "
-            "`queryStatus`.",
-            field="waitMs",
-        )
-    return wait_ms
+    hint = f"Pass a value between 0 and {MAX_WAIT_MS}; for longer runs, subscribe to `queryStatus`."
+    return require_between("waitMs", wait_ms, 0, MAX_WAIT_MS, hint=hint)
 
 
 async def wait_for_end(context: Context, run: RunRow, wait_ms: int) -> RunRow:

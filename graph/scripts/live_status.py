@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from db.errors import NotFound
 from db.events import Watch, WatchClosed
 from db.scripts import ScriptRunRow
 from graph.context import Context
+from graph.kit.followed_rows import require_followed
 
 PROGRESS_INTERVAL_S = 0.3
 """Minimum time between two progress updates. A change of state is sent at once."""
@@ -22,7 +22,7 @@ async def follow_script(context: Context, script_id: UUID) -> AsyncIterator[Scri
     """
     with contextlib.suppress(WatchClosed):
         async with context.services.scripts.follow(context.owner, script_id) as watch:
-            script = _require(await watch.current())
+            script = require_followed(await watch.current(), "script")
             yield script
             while not script.is_finished:
                 script = await _next_update(watch, script)
@@ -32,19 +32,9 @@ async def follow_script(context: Context, script_id: UUID) -> AsyncIterator[Scri
 async def _next_update(watch: Watch[ScriptRunRow | None], sent: ScriptRunRow) -> ScriptRunRow:
     """Returns the script at its next change of state, or its progress after the interval."""
     deadline = asyncio.get_running_loop().time() + PROGRESS_INTERVAL_S
-    script = _require(await watch.next_change())
+    script = require_followed(await watch.next_change(), "script")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             while script.state == sent.state:
-                script = _require(await watch.next_change())
-    return script
-
-
-def _require(script: ScriptRunRow | None) -> ScriptRunRow:
-    if script is None:
-        raise NotFound(
-            "This script does not exist.",
-            hint="Check the ID; the script may have been deleted.",
-            field="id",
-        )
+                script = require_followed(await watch.next_change(), "script")
     return script

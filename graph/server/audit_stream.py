@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db.audit import AuditEventRow, begin_stream, write_next
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import Backoff
+from db.concurrency.waiting import Backoff, in_background
 from db.postgres.engine import Database
 from graph.audit.lines import to_json
 
@@ -32,12 +32,8 @@ async def streaming_audit_log(database: Database, destination: str | None) -> As
         yield
         return
     await begin_stream(database)
-    task = asyncio.create_task(_stream(database, destination), name="audit: stream")
-    try:
+    async with in_background(_stream(database, destination), name="audit: stream"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stream(database: Database, destination: str) -> None:

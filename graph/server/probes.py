@@ -9,7 +9,7 @@ from starlette.routing import Route
 from db.settings import Settings
 from db.system.condition import examine
 from graph.server.metrics import Metrics
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import gateway_of
 from graph.transport.proxies import is_local
 
 
@@ -24,7 +24,7 @@ async def ready(request: Request) -> Response:
     What all replicas share, and what stops only a part of them, does not make it red: then no
     replica would serve the rest (docs/replicas.md).
     """
-    gateway: Gateway = request.state.gateway
+    gateway = gateway_of(request)
     if gateway.shutdown.draining:
         return _not_ready("stopping")
     database, faults = await examine(gateway.services)
@@ -37,7 +37,7 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus. Without a token, only in development and on this machine."""
-    settings: Settings = request.state.gateway.services.settings
+    settings = gateway_of(request).services.settings
     if not _may_read_metrics(request, settings):
         return PlainTextResponse(
             "Set HOWDAH_METRICS_TOKEN and send `Authorization: Bearer <token>`.\n",

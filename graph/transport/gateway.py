@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from graphql import OperationType
+from starlette.requests import Request
 from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
@@ -176,3 +177,8 @@ class Gateway:
             "The access token has expired.",
             hint="Call refreshSession, connect with the new access token and subscribe again.",
         )
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.state.gateway
+    return gateway

@@ -22,7 +22,7 @@ from db.settings import Settings
 from db.users import Device, SignInLinks
 from graph.context import address_of
 from graph.transport.files.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import gateway_of
 from graph.transport.proxies import forwarding_header, is_local
 from graph.transport.user_commands import user_command
 
@@ -56,8 +56,7 @@ async def exchange(request: Request) -> Response:
 
     A rejected request does not use up the link.
     """
-    gateway: Gateway = request.state.gateway
-    services = gateway.services
+    services = gateway_of(request).services
     _require_local_caller(request, services.settings)
     code = await _read_code(request)
     links = SignInLinks(services.settings.data_dir)
@@ -79,8 +78,8 @@ async def exchange(request: Request) -> Response:
 
 async def renew(request: Request) -> Response:
     """Returns the same as `exchange`, for the token of a link in the `Authorization` header."""
-    gateway: Gateway = request.state.gateway
-    identity, settings = gateway.services.identity, gateway.services.settings
+    services = gateway_of(request).services
+    identity, settings = services.identity, services.settings
     _require_local_caller(request, settings)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":

@@ -71,9 +71,7 @@ class ChangePasswordInput:
     __repr__ = redacted_repr
 
     current_password: str = attribute("Current password.")
-    new_password: str = attribute(
-        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
-    )
+    new_password: str = attribute(_NEW_VALUE)
     cookie: bool = optional(_COOKIE, default=False)
 
 
@@ -92,9 +90,7 @@ class ResetPasswordInput:
     __repr__ = redacted_repr
 
     token: str = attribute("Token of a link of `createPasswordReset` or `requestPasswordReset`.")
-    new_password: str = attribute(
-        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
-    )
+    new_password: str = attribute(_NEW_VALUE)
 
 
 @strawberry.input(description="Input of `updateViewer`.")

@@ -131,7 +131,7 @@ async def test_one_key_of_each_user_is_opened_at_a_time(gate: threading.Event) -
     gate.set()
     assert await other == "bob"
     assert await asyncio.gather(*first[1:]) == [f"ada {n}" for n in range(1, 24)]
-    assert threads._lines == {}
+    assert threads._slots.users == 0
     threads.close()
 
 
@@ -143,5 +143,5 @@ async def test_key_that_waits_too_long_is_overloaded(gate: threading.Event) -> N
         await threads.run(None, jobs.run, "second")
     gate.set()
     await first
-    assert threads._lines == {}
+    assert threads._slots.users == 0
     threads.close()

@@ -7,7 +7,7 @@ from functools import partial
 
 import asyncpg
 
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.errors import Unavailable
 from db.postgres.engine import RESERVED, Database
 from db.postgres.leases import open_pool
@@ -128,7 +128,7 @@ class Standby:
         self._pool_size = pool_size
         self._figures = figures
         self._connection: asyncpg.Connection | None = None
-        self._ends: set[asyncio.Task[None]] = set()
+        self._ends = Tasks()
         self._is_reported = False
         self._task = asyncio.create_task(self._watch(), name=f"standby {number}")
 
@@ -194,9 +194,7 @@ class Standby:
             connection.terminate()
         life, self.life = self.life, None
         if life is not None:
-            end = asyncio.create_task(life.end())
-            self._ends.add(end)
-            end.add_done_callback(self._ends.discard)
+            self._ends.start(life.end(), name=f"standby {self.number}: end")
 
 
 async def check_standby(connection: asyncpg.Connection, system: str) -> None:

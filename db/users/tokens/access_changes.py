@@ -65,20 +65,12 @@ class AccessChanges:
             return
         async with self._events.subscribe(TOPIC) as announcements:
             async for event in announcements:
-                user_id = None if event.missed else _parse(event.payload)
-                if user_id is None:
+                if event.subject is None:
                     self.verifications.forget_all()
                 else:
-                    self._apply(user_id)
+                    self._apply(event.subject)
 
     def _apply(self, user_id: UUID) -> None:
         self.verifications.forget(user_id)
         for watch in self._watches.get(user_id, ()):
             watch.wake()
-
-
-def _parse(payload: str) -> UUID | None:
-    try:
-        return UUID(hex=payload)
-    except ValueError:
-        return None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from db.users.access_tokens import Scopes
 
-TTL_S = 30.0
+TTL_S = 30.0  # bounds how long a session stays usable that another replica ended
 MAX_ENTRIES = 8_192
 
 
@@ -28,19 +28,11 @@ class VerifiedToken(NamedTuple):
 
 
 class VerificationCache:
-    """An LRU cache keyed by token hash.
-
-    `ttl_s` bounds how long a session remains usable after it was ended on another replica.
-    """
+    """An LRU cache keyed by token hash."""
 
     def __init__(
-        self,
-        *,
-        ttl_s: float = TTL_S,
-        max_entries: int = MAX_ENTRIES,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, max_entries: int = MAX_ENTRIES, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ttl_s = ttl_s
         self._max_entries = max_entries
         self._clock = clock
         self.forgotten = 0
@@ -67,7 +59,7 @@ class VerificationCache:
         if asked_at != self.forgotten:
             return
         left_s = verified.expires_at.timestamp() - time.time()
-        self._known[_hash(token)] = verified, self._clock() + min(self._ttl_s, left_s)
+        self._known[_hash(token)] = verified, self._clock() + min(TTL_S, left_s)
         if len(self._known) > self._max_entries:
             self._known.popitem(last=False)
 

@@ -27,6 +27,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind
 from db.kit.repository import S
+from db.kit.unscoped import delete_batch
 from db.postgres.sessions import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.access_tokens import AccessToken
@@ -139,9 +140,8 @@ class UnscopedSessions:
 
     @unscoped_change
     def _sweep(cls) -> ClauseElement:
-        expired = select(_SESSIONS.id).where(_SESSIONS.expires_at <= func.now())
-        batch = expired.limit(1_000).with_for_update(skip_locked=True)
-        return delete(UserSession).where(_SESSIONS.id.in_(batch)).returning(_SESSIONS.id)
+        expired = _SESSIONS.expires_at <= func.now()
+        return delete_batch(UserSession.__table__, expired, _SESSIONS.id)
 
 
 class FoundToken(NamedTuple):
@@ -203,9 +203,8 @@ class UnscopedAccessTokens(Generic[S]):
     @unscoped_change
     def _sweep(cls) -> ClauseElement:
         kept = bindparam("kept", type_=Interval())
-        expired = select(_TOKENS.id).where(_TOKENS.expires_at <= func.now() - kept)
-        batch = expired.limit(1_000).with_for_update(skip_locked=True)
-        return delete(AccessToken).where(_TOKENS.id.in_(batch)).returning(_TOKENS.id)
+        expired = _TOKENS.expires_at <= func.now() - kept
+        return delete_batch(AccessToken.__table__, expired, _TOKENS.id)
 
 
 class UnscopedPasswordResets(Generic[S]):
@@ -285,9 +284,8 @@ class UnscopedPasswordResets(Generic[S]):
 
     @unscoped_change
     def _sweep(cls) -> ClauseElement:
-        expired = select(_RESETS.owner_id).where(_RESETS.expires_at <= func.now())
-        batch = expired.limit(1_000).with_for_update(skip_locked=True)
-        return delete(PasswordReset).where(_RESETS.owner_id.in_(batch)).returning(_RESETS.owner_id)
+        expired = _RESETS.expires_at <= func.now()
+        return delete_batch(PasswordReset.__table__, expired, _RESETS.owner_id)
 
 
 def _use_is_due() -> ColumnElement[bool]:

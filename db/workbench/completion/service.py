@@ -1,14 +1,14 @@
 """`CompletionService`: completion and search on the snapshots of the catalogues in use."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Collection
+from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.concurrency.fair_slots import FairSlots
-from db.concurrency.waiting import ShieldedTasks
-from db.errors import BadInput
 from db.kit.base import OwnerId
+from db.kit.number_rules import require_between
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
 from db.workbench.completion.results import (
     MAX_COMPLETIONS,
@@ -20,8 +20,6 @@ from db.workbench.completion.results import (
 
 if TYPE_CHECKING:
     from db.workbench.completion.catalogue_index import CatalogueIndex
-
-T = TypeVar("T")
 
 MAX_AT_ONCE = 2
 MAX_PER_USER = 1
@@ -42,7 +40,6 @@ class CompletionService:
             of_one_user=lambda: MAX_PER_USER,
             max_waiting=MAX_WAITING,
         )
-        self._working = ShieldedTasks()
 
     async def complete(
         self, owner: OwnerId, connection_id: UUID, text: str, cursor: int, first: int
@@ -57,11 +54,12 @@ class CompletionService:
         """
         from db.workbench.completion.completions import complete
 
-        _check(first, MAX_COMPLETIONS)
+        require_between("first", first, 1, MAX_COMPLETIONS)
         index = await self._index(owner, connection_id)
         if index.is_warm and len(text) <= SHORT_CHARS and index.object_count <= QUICK_OBJECTS:
             return complete(index, text, cursor, first)
-        return await self._in_thread(owner, lambda: complete(index, text, cursor, first))
+        work = partial(complete, index, text, cursor, first)
+        return await self._slots.run(owner, lambda: asyncio.to_thread(work))
 
     async def search(
         self,
@@ -79,29 +77,12 @@ class CompletionService:
         """
         from db.workbench.completion.search import search_catalogue
 
-        _check(first, MAX_SEARCH_RESULTS)
+        require_between("first", first, 1, MAX_SEARCH_RESULTS)
         index = await self._index(owner, connection_id)
-        return await self._in_thread(owner, lambda: search_catalogue(index, text, kinds, first))
+        work = partial(search_catalogue, index, text, kinds, first)
+        return await self._slots.run(owner, lambda: asyncio.to_thread(work))
 
     async def _index(self, owner: OwnerId, connection_id: UUID) -> "CatalogueIndex":
         from db.workbench.completion.catalogue_index import index_of
 
         return index_of(await self._catalogues.snapshot(owner, connection_id))
-
-    async def _in_thread(self, owner: OwnerId, work: Callable[[], T]) -> T:
-        """A caller that is cancelled does not free its slot early."""
-
-        async def in_turn() -> T:
-            async with self._slots.of(owner):
-                return await asyncio.to_thread(work)
-
-        return await self._working.run(in_turn(), name="completion")
-
-
-def _check(first: int, most: int) -> None:
-    if not 1 <= first <= most:
-        raise BadInput(
-            f"`first` is {first}, but must be between 1 and {most}.",
-            hint=f"Pass a value between 1 and {most}.",
-            field="first",
-        )

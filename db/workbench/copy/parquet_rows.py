@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Unavailable
 from db.kit.base import OwnerId
+from db.workbench.child_process import child_process
 from db.workbench.copy import parquet_child as child
 from db.workbench.results.record_batches import require_arro3
 
@@ -96,37 +96,23 @@ async def _frames(
     size: int, read: ReadRange, *, columns: list[str] | None
 ) -> AsyncGenerator[tuple[bytes, bytes]]:
     """Starts a process, answers its requests for ranges, and yields its other frames."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        str(Path(child.__file__)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-    )
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
-    assert process.stdout is not None  # noqa: S101
-    try:
-        asked = {"size": size, "columns": columns, "memory": MEMORY_BYTES, "path": sys.path}
-        content = msgspec.json.encode(asked)
-        process.stdin.write(child.SIZE.pack(len(content)) + content)
-        async for kind, frame in _read_frames(process.stdout):
-            if kind == child.RANGE:
-                start, length = child.PLACE.unpack(frame)
-                process.stdin.write(await read(start, start + length))
-                await process.stdin.drain()
-            elif kind == child.FAILED:
-                raise unreadable(frame.decode(errors="replace"))
-            else:
-                yield kind, frame
-    except (ConnectionError, asyncio.IncompleteReadError) as error:
-        raise _ended_early() from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.stdin.close()
-        await process.wait()
+    asked = {"size": size, "columns": columns, "memory": MEMORY_BYTES, "path": sys.path}
+    content = msgspec.json.encode(asked)
+    program = str(Path(child.__file__))
+    async with child_process(program, stderr=asyncio.subprocess.DEVNULL) as (_, stdin, stdout):
+        try:
+            stdin.write(child.SIZE.pack(len(content)) + content)
+            async for kind, frame in _read_frames(stdout):
+                if kind == child.RANGE:
+                    start, length = child.PLACE.unpack(frame)
+                    stdin.write(await read(start, start + length))
+                    await stdin.drain()
+                elif kind == child.FAILED:
+                    raise unreadable(frame.decode(errors="replace"))
+                else:
+                    yield kind, frame
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            raise _ended_early() from error
 
 
 async def _read_frames(stream: asyncio.StreamReader) -> AsyncIterator[tuple[bytes, bytes]]:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from db.concurrency.waiting import cancel_all, wait_up_to
+from db.concurrency.waiting import Tasks, cancel_all, wait_up_to
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Backend, Ending, Failure, RunRow, RunState
@@ -35,7 +35,6 @@ OpenBatch: TypeAlias = "Callable[[RunRow], Batch | None]"
 AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
 Execution: TypeAlias = Coroutine[Any, Any, RunRow | None]
 WrapExecution: TypeAlias = Callable[[RunRow, Execution], Execution]
-T = TypeVar("T")
 
 wrappers: list[WrapExecution] = []
 """Wrap the execution of each run of this process, for traces (decision 0062)."""
@@ -80,7 +79,7 @@ class RunExecutor:
         self._open_source, self._open_batch = openers
         self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
 
     def start(
@@ -122,7 +121,7 @@ class RunExecutor:
         execute = self._execute(plan)
         for wrap in wrappers:
             execute = wrap(run, execute)
-        return self._in_background(execute, name="runs: run")
+        return self._tasks.start(execute, name="runs: run")
 
     async def wait_until_finished(
         self, owner: OwnerId, run_id: UUID, *, within_s: float
@@ -140,12 +139,10 @@ class RunExecutor:
 
     async def close(self, *, grace_s: float) -> None:
         """Interrupts the runs that have not ended after `grace_s`."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        await self._tasks.wait(grace_s)
         for execution in self.running.values():
             execution.stop(RunState.INTERRUPTED)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=INTERRUPT_WITHIN_S)
+        await self._tasks.wait(INTERRUPT_WITHIN_S)
         await cancel_all(self._tasks)
 
     async def _execute(self, plan: "_Plan") -> RunRow | None:
@@ -194,7 +191,7 @@ class RunExecutor:
         is_new = run.revision == 1
 
         def publish() -> None:
-            self._in_background(self._recorder.publish_change(run), name="runs: announcement")
+            self._tasks.start(self._recorder.publish_change(run), name="runs: announcement")
 
         loop = asyncio.get_running_loop()
         return loop.call_later(ANNOUNCE_AFTER_S if is_new else 0, publish)
@@ -202,7 +199,7 @@ class RunExecutor:
     def _follow_notices(self, run: RunRow, execution: "StatementRun") -> LiveNotices:
         notices = LiveNotices(
             lambda found: self._recorder.record_notices(run, found),
-            lambda writing: self._in_background(writing, name="runs: notices"),
+            lambda writing: self._tasks.start(writing, name="runs: notices"),
         )
         execution.follow_notices(notices.changed)
         return notices
@@ -223,12 +220,6 @@ class RunExecutor:
         with contextlib.suppress(HowdahError, TimeoutError):
             async with asyncio.timeout(REMOVE_WITHIN_S):
                 await self._results.remove(run.owner_id, run.id)
-
-    def _in_background(self, work: Coroutine[Any, Any, T], *, name: str) -> "asyncio.Task[T]":
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 class _Plan(NamedTuple):

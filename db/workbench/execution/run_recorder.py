@@ -8,8 +8,8 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from db.concurrency.waiting import Backoff, retry
-from db.errors import Conflict, HowdahError
+from db.concurrency.waiting import retry_while_away
+from db.errors import Conflict
 from db.events import EventBus
 from db.figures import Distribution
 from db.postgres.engine import Database
@@ -29,7 +29,6 @@ from db.workbench.execution.live_status import publish_change, topic_of_run
 
 log = logging.getLogger(__name__)
 
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 URGENT = (RunState.CANCELLED, RunState.TIMED_OUT, RunState.INTERRUPTED)
 OWN_STATES = (RunState.SUCCEEDED, RunState.FAILED)
 """No process writes these but the one that executes the run."""
@@ -146,12 +145,5 @@ async def _with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
     Raises:
         Conflict: The run has another state; not retried.
     """
-    return await retry(
-        write,
-        on=(HowdahError,),
-        unless=(Conflict,),
-        backoff=BACKOFF,
-        report=lambda error: log.warning(
-            "cannot write the state of run %s, will retry: %s", run.id.hex, error
-        ),
-    )
+    what = f"write the state of run {run.id.hex}"
+    return await retry_while_away(write, log, what, unless=(Conflict,))

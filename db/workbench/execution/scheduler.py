@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 
 from db.concurrency.fair_slots import FairSlots
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import cancel_all, wait_up_to
+from db.concurrency.waiting import Tasks, cancel_all, in_background, wait_up_to
 from db.events import Subscription
 from db.kit.base import OwnerId
 
@@ -40,7 +40,7 @@ class RunScheduler:
         self._listen = listen
         self._slots = FairSlots("runs", total=slots)
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._closing = False
 
     @property
@@ -58,9 +58,7 @@ class RunScheduler:
             woken.set()
             return
         self._wake_events[owner] = asyncio.Event()
-        task = asyncio.create_task(self._serve(owner), name="runs: scheduler")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._serve(owner), name="runs: scheduler")
 
     def free_slot(self, owner: OwnerId) -> None:
         """Call when a run has finished that `take_slot` or `start_next` had a slot for."""
@@ -73,8 +71,7 @@ class RunScheduler:
         self._closing = True
         for woken in self._wake_events.values():
             woken.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        await self._tasks.wait(CLOSE_S)
         await cancel_all(self._tasks)
 
     async def _serve(self, owner: OwnerId) -> None:
@@ -82,8 +79,10 @@ class RunScheduler:
         woken = self._wake_events[owner]
         # Of this owner, as long as runs are queued: their failures hide none of another owner.
         retry_log = RetryLog(log, f"start the queued runs of user_{owner.hex}")
-        async with self._listen(owner) as changes:
-            listening = asyncio.create_task(_wake_on(changes, woken), name="runs: changes")
+        async with (
+            self._listen(owner) as changes,
+            in_background(_wake_on(changes, woken), name="runs: changes"),
+        ):
             try:
                 while not self._closing:
                     woken.clear()
@@ -95,7 +94,6 @@ class RunScheduler:
                     await wait_up_to(POLL_S, woken.wait())
             finally:
                 del self._wake_events[owner]
-                listening.cancel()
 
     async def _try_start(self, owner: OwnerId) -> bool:
         await self._slots.acquire(owner)

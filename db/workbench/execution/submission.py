@@ -1,20 +1,19 @@
 """Accepts runs: each is written to the database once, already started if a slot is free."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.concurrency.waiting import Backoff, ShieldedTasks, cancel_all, retry
+from db.concurrency.waiting import ShieldedTasks, Tasks, cancel_all, retry_while_away
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
-from db.errors import BadInput, Conflict, HowdahError, TimedOut
+from db.errors import BadInput, Conflict, TimedOut
 from db.events import EventBus
 from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database
 from db.postgres.route.connect import Dropped
@@ -34,7 +33,6 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 log = logging.getLogger(__name__)
 
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 MAX_TEXT_GRANT = 16 * 1024 * 1024
 
 
@@ -63,10 +61,6 @@ class _Accepted(NamedTuple):
     """The backend of the reserved connection was recorded with the run."""
 
 
-class RunId(NamedTuple):
-    id: UUID
-
-
 class Submissions:
     """Writes runs to the database, and passes them to the executor or to the scheduler."""
 
@@ -92,7 +86,7 @@ class Submissions:
         self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
         self._submitting = ShieldedTasks()
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._recoveries = Tasks()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices, columns and errors in your runs",
             setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
@@ -124,7 +118,7 @@ class Submissions:
         """The run of a request that is repeated, although its saved query may be deleted."""
         async with self._database.read() as session:
             keys = Idempotency(session, owner)
-            found = await keys.find_answer(key, request.call, answer=RunId)
+            found = await keys.find_answer(key, request.call, answer=NewId)
             if found is None:
                 return None
             return SubmittedRun(await Runs(session, owner).require(found.id), replayed=True)
@@ -152,8 +146,7 @@ class Submissions:
             return SubmittedRun(accepted.run, replayed=False)
         except (Dropped, TimedOut):  # the commit may have happened
             started = True  # the recovery has the slot now
-            self._recoveries.add(recovery := asyncio.create_task(self._recover(draft)))
-            recovery.add_done_callback(self._recoveries.discard)
+            self._recoveries.start(self._recover(draft), name="runs: recovery")
             raise
         finally:
             if reserved is not None:
@@ -187,13 +180,13 @@ class Submissions:
             return await self._database.transaction(lambda session: self._write(session, draft))
         accepted: _Accepted | None = None
 
-        async def write(session: Session) -> RunId:
+        async def write(session: Session) -> NewId:
             nonlocal accepted
             accepted = await self._write(session, draft)
-            return RunId(draft.id)
+            return NewId(draft.id)
 
         found = await run_once(
-            self._database, draft.owner, write, key=key, request=draft.request.call, answer=RunId
+            self._database, draft.owner, write, key=key, request=draft.request.call, answer=NewId
         )
         if accepted is not None and found.id == draft.id:
             return accepted
@@ -252,14 +245,7 @@ class Submissions:
             async with self._database.read() as session:
                 return await Runs(session, draft.owner).get(draft.id)
 
-        run = await retry(
-            read,
-            on=(HowdahError,),
-            backoff=BACKOFF,
-            report=lambda error: log.warning(
-                "cannot read run %s, will retry: %s", draft.id.hex, error
-            ),
-        )
+        run = await retry_while_away(read, log, f"read run {draft.id.hex}")
         if run is not None and run.state == RunState.RUNNING:
             self._executor.start(run, self._limits())
             return

@@ -11,11 +11,9 @@ import msgspec
 
 from db.runs import Backend
 from db.workbench.live.progress import VIEWS, progress_of
-from db.workbench.live.values import Blocker, Progress
+from db.workbench.live.values import MAX_STATEMENT_CHARS, OtherSession, Progress
 
 MAX_BLOCKERS = 20
-MAX_STATEMENT_CHARS = 1_000
-"""Of the statement of a blocking session."""
 STATEMENT_TIMEOUT_MS = 1_500
 
 SETUP = f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET search_path = pg_catalog"
@@ -48,16 +46,6 @@ _WAIT_START = """CASE WHEN a.wait_event_type = 'Lock' THEN (
         SELECT min(l.waitstart) FROM pg_locks AS l WHERE l.pid = a.pid AND NOT l.granted) END"""
 _PROGRESS = """(SELECT json_build_object('view', '{view}', 'row', to_json(p))
         FROM pg_stat_progress_{view} AS p WHERE p.pid = a.pid)"""
-_HIDDEN = "<insufficient privilege>"
-
-
-class _Blocker(msgspec.Struct):
-    pid: int | None
-    username: str | None
-    application_name: str | None
-    state: str | None
-    statement: str | None
-    since: datetime | None
 
 
 class _Progress(msgspec.Struct):
@@ -75,7 +63,7 @@ class Sampled(msgspec.Struct):
     event: str | None
     since: datetime | None
     progress: _Progress | None
-    blockers: list[_Blocker] | None
+    blockers: list[OtherSession] | None
 
     @property
     def backend(self) -> Backend:
@@ -85,8 +73,8 @@ class Sampled(msgspec.Struct):
         found = self.progress
         return None if found is None else progress_of(found.view, found.row)
 
-    def parsed_blockers(self) -> tuple[Blocker, ...]:
-        return tuple(map(_to_blocker, self.blockers or ()))
+    def parsed_blockers(self) -> tuple[OtherSession, ...]:
+        return tuple(blocker.shown() for blocker in self.blockers or ())
 
 
 def sample_sql(features: Collection[str], pids: Collection[int]) -> str:
@@ -108,16 +96,3 @@ def parse_sampled(text: str) -> Sampled:
         return msgspec.json.decode(text, type=Sampled)
     except RecursionError as error:
         raise msgspec.DecodeError("the sample is nested too deep") from error
-
-
-def _to_blocker(found: _Blocker) -> Blocker:
-    """PostgreSQL hides sessions of other users, unless the role has `pg_read_all_stats`."""
-    statement = None if found.statement == _HIDDEN else found.statement
-    return Blocker(
-        found.pid,
-        found.username,
-        found.application_name,
-        found.state,
-        statement or None,
-        found.since,
-    )

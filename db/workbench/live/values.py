@@ -2,7 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
+
+MAX_STATEMENT_CHARS = 1_000
+"""Of the statement of another session."""
+_HIDDEN = "<insufficient privilege>"
 
 
 class ProgressUnit(StrEnum):
@@ -30,8 +36,11 @@ class Progress(NamedTuple):
         return round(min(100.0, 100 * self.done / self.total), 1)
 
 
-class Blocker(NamedTuple):
-    """A session that holds what a run waits for. `pid` is None for a prepared transaction."""
+class OtherSession(msgspec.Struct, frozen=True):
+    """A session that holds what a run waits for, or waits for a lock of one of ours.
+
+    `pid` is None for a prepared transaction.
+    """
 
     pid: int | None
     username: str | None
@@ -40,12 +49,17 @@ class Blocker(NamedTuple):
     statement: str | None
     since: datetime | None
 
+    def shown(self) -> Self:
+        """PostgreSQL hides sessions of other users, unless the role has `pg_read_all_stats`."""
+        is_hidden = self.statement in {"", _HIDDEN}
+        return msgspec.structs.replace(self, statement=None) if is_hidden else self
+
 
 class Waiting(NamedTuple):
     event_type: str
     event: str
     since: datetime
-    blocked_by: tuple[Blocker, ...]
+    blocked_by: tuple[OtherSession, ...]
 
 
 class LiveSample(NamedTuple):

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
-from db.concurrency.waiting import Backoff, retry
+from db.concurrency.waiting import retry_while_away
 from db.connections import ConnectionRow
 from db.database_sessions import CloseReason
-from db.errors import HowdahError
 from db.events import EventBus
 from db.kit.audit import Actor, acting
 from db.kit.base import new_id
@@ -29,8 +28,6 @@ if TYPE_CHECKING:  # psycopg is imported with the first session, not at the star
     from db.workbench.sessions.held_session import HeldSession
 
 log = logging.getLogger(__name__)
-
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 T = TypeVar("T")
 Claim: TypeAlias = Callable[[ScriptRuns[Session]], Awaitable[object]]
@@ -218,14 +215,7 @@ class ScriptExecution:
         return course.state, course.failure
 
     async def _with_retry(self, work: Callable[[], Awaitable[T]]) -> T:
-        return await retry(
-            work,
-            on=(HowdahError,),
-            backoff=BACKOFF,
-            report=lambda error: log.warning(
-                "cannot write the state of script %s, will retry: %s", self._row.id.hex, error
-            ),
-        )
+        return await retry_while_away(work, log, f"write the state of script {self._row.id.hex}")
 
 
 class _CancelledError(Exception):

@@ -1,11 +1,11 @@
 """Opens the scripts of a process together with their background task."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
 
 from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import in_background
 from db.events import EventBus
 from db.postgres.engine import Database
 from db.workbench.execution.runner import Runner
@@ -28,18 +28,10 @@ async def open_scripts(
 ) -> AsyncIterator[ScriptsService]:
     """Close this before the sessions: they end the scripts that still run."""
     service = ScriptsService(database, events, runner, sessions)
-    rescue = asyncio.create_task(_rescue(service, rescue_interval_s), name="scripts: rescue")
-    try:
-        yield service
-    finally:
-        rescue.cancel()
-        await asyncio.gather(rescue, return_exceptions=True)
-        await service.close()
-
-
-async def _rescue(service: ScriptsService, every_s: float) -> None:
     retry_log = RetryLog(log, "end the scripts of closed sessions")
-    while True:
-        await asyncio.sleep(every_s)
-        with retry_log.attempt():
-            await service.interrupt_orphans()
+    rescue = retry_log.repeat(service.interrupt_orphans, every_s=rescue_interval_s)
+    try:
+        async with in_background(rescue, name="scripts: rescue"):
+            yield service
+    finally:
+        await service.close()

@@ -1,19 +1,20 @@
 """Submits, cancels and follows scripts, whichever process executes them."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from db.concurrency.fair_slots import FairSlots
 from db.concurrency.waiting import Backoff, ShieldedTasks, retry
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
@@ -23,7 +24,6 @@ from db.workbench.execution.runner import Runner
 from db.workbench.scripts.script_failures import NEVER_STARTED, SESSION_ENDED, encode
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.script_topics import publish_script, topic_of_script
-from db.workbench.scripts.split_turns import SplitTurns
 from db.workbench.scripts.splitter import StatementRange, split_script
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import OPEN_WITHIN_S, DatabaseSessionsService
@@ -36,6 +36,10 @@ SETTLE_S = 15.0
 CANCEL_WITHIN_S = 1.9
 OWN_SESSION_IDLE_MS = 60_000
 """A session that was opened for a script idles only if its script was cancelled before."""
+MAX_SPLITS = 2
+MAX_SPLITS_PER_USER = 1
+MAX_WAITING_SPLITS = 50
+"""Of one user."""
 MAX_TEXT_GRANT = 16 * 1024 * 1024
 
 T = TypeVar("T")
@@ -46,10 +50,6 @@ class SubmittedScript(NamedTuple):
 
     script: ScriptRunRow
     replayed: bool
-
-
-class _Id(NamedTuple):
-    id: UUID
 
 
 class ScriptsService:
@@ -66,7 +66,12 @@ class ScriptsService:
         self._events = events
         self._runner = runner
         self._sessions = sessions
-        self._turns = SplitTurns()
+        self._splits = FairSlots(  # the longest script takes up to 1 s
+            "scripts to split",
+            total=MAX_SPLITS,
+            of_one_user=lambda: MAX_SPLITS_PER_USER,
+            max_waiting=MAX_WAITING_SPLITS,
+        )
         self._submitting = ShieldedTasks()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices and scripts",
@@ -90,7 +95,9 @@ class ScriptsService:
             TooLarge: The script, or the texts of the owner's runs together, are too large.
         """
         limits = self._runner.limits
-        statements = await self._turns.run(owner, lambda: request.validate(limits))
+        statements = await self._splits.run(
+            owner, lambda: asyncio.to_thread(request.validate, limits)
+        )
         work = self._submit(owner, request, statements, key)
         return await self._submitting.run(work, name="scripts: submission")
 
@@ -102,7 +109,7 @@ class ScriptsService:
             RateLimited: Too many scripts of the owner wait to be split.
             TooLarge: It is too long, or has too many statements.
         """
-        return await self._turns.run(owner, lambda: split_script(script))
+        return await self._splits.run(owner, lambda: asyncio.to_thread(split_script, script))
 
     async def cancel(self, owner: OwnerId, script_id: UUID) -> ScriptRunRow:
         """Ends a script within two seconds: its statement is cancelled, and no other begins.
@@ -134,10 +141,9 @@ class ScriptsService:
             row = await self._read(owner, script_id)
         return row
 
-    @contextlib.asynccontextmanager
-    async def follow(
+    def follow(
         self, owner: OwnerId, script_id: UUID
-    ) -> AsyncIterator[Watch[ScriptRunRow | None]]:
+    ) -> AbstractAsyncContextManager[Watch[ScriptRunRow | None]]:
         """Follows one script. The value is None if the owner has no such script."""
 
         async def read(_event: object) -> ScriptRunRow | None:
@@ -145,8 +151,7 @@ class ScriptsService:
                 return await ScriptRuns(session, owner).get(script_id)
 
         topic = topic_of_script(script_id)
-        async with self._events.watches.follow((owner, topic), topic, read) as watch:
-            yield watch
+        return self._events.watches.follow((owner, topic), topic, read)
 
     async def interrupt_orphans(self) -> None:
         """Ends the scripts whose session has ended, and those that never got one."""
@@ -175,12 +180,12 @@ class ScriptsService:
     ) -> SubmittedScript:
         script_id = new_id()
 
-        async def insert(session: Session) -> _Id:
+        async def insert(session: Session) -> NewId:
             await self._insert(session, owner, script_id, request, statements)
-            return _Id(script_id)
+            return NewId(script_id)
 
         call = ("executeScript", request)
-        found = await run_once(self._database, owner, insert, key=key, request=call, answer=_Id)
+        found = await run_once(self._database, owner, insert, key=key, request=call, answer=NewId)
         row = await self._read(owner, found.id)
         if found.id != script_id:
             return SubmittedScript(await self._wait_for_session(row), replayed=True)

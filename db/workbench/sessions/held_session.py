@@ -143,7 +143,7 @@ class HeldSession:
         if self.is_lost or protocol.is_busy(self._connection):
             return None
         if protocol.is_idle(self._connection):
-            return self.status_now(SessionState.IDLE)
+            return self.idle_status()
         failed = protocol.has_failed(self._connection)
         state = SessionState.IN_FAILED_TRANSACTION if failed else SessionState.IN_TRANSACTION
         started, count = self._transaction_began, self._statement_count
@@ -155,9 +155,10 @@ class HeldSession:
         age = timedelta(seconds=asyncio.get_running_loop().time() - started)
         return SessionStatus(state, count, age, is_new)
 
-    def status_now(self, state: SessionState) -> SessionStatus:
+    @staticmethod
+    def idle_status() -> SessionStatus:
         """The status of a session outside a transaction."""
-        return SessionStatus(state, 0, None, is_new_transaction=False)
+        return SessionStatus(SessionState.IDLE, 0, None, is_new_transaction=False)
 
     def apply(self, status: SessionStatus, began: float) -> None:
         """Call once `status` is recorded, after a run that began at `began`."""

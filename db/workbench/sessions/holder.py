@@ -6,12 +6,11 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from db.concurrency.waiting import Backoff, cancel_all, retry, wait_up_to
+from db.concurrency.waiting import Tasks, cancel_all, retry_while_away, wait_up_to
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
     DatabaseSessions,
-    SessionState,
     SessionStatus,
     closed_error,
     held_states,
@@ -34,7 +33,6 @@ from db.workbench.sessions.work import SessionEnded, Work, WorkSource
 
 log = logging.getLogger(__name__)
 
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 RETRY_S = 0.5
 STOPPED_S = 4.0
 
@@ -54,7 +52,7 @@ class Holder:
         self._workbench = workbench
         self._runner = runner
         self._sources = sources
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._is_stopping = False
 
     def open(self, row: DatabaseSessionRow) -> "asyncio.Future[DatabaseSessionRow]":
@@ -82,9 +80,7 @@ class Holder:
                 raise
 
         # A context of its own: what the session does later is not the act of this request.
-        task = asyncio.create_task(hold(), name="sessions: session", context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(hold(), name="sessions: session", context=contextvars.Context())
         return opened
 
     async def execute(self, held: HeldSession, use: SessionUse) -> RunRow:
@@ -163,12 +159,10 @@ class Holder:
         """Begins nothing more, and closes the sessions when their runs have ended."""
         self._is_stopping = True
         self._runner.signals.wake_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        await self._tasks.wait(grace_s)
         for held in list(self.held.values()):
             held.close(CloseReason.SERVER_STOPPED)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOPPED_S)
+        await self._tasks.wait(STOPPED_S)
         await cancel_all(self._tasks)
 
     @staticmethod
@@ -182,7 +176,7 @@ class Holder:
         backend = await opening.set_up(connection, row)
         held = HeldSession(row, connection, backend, self)
         await opening.warn_of_risks(held, connection)
-        status = held.status_now(SessionState.IDLE)
+        status = held.idle_status()
 
         async def record(session: Session) -> DatabaseSessionRow:
             sessions = DatabaseSessions(session, row.owner_id)
@@ -262,10 +256,5 @@ class Holder:
                 lambda session: record_closed(session, row.owner_id, row.id, reason, keep=keep)
             )
 
-        ended = await retry(
-            write,
-            on=(HowdahError,),
-            backoff=BACKOFF,
-            report=lambda error: log.warning("cannot close session %s: %s", row.id.hex, error),
-        )
+        ended = await retry_while_away(write, log, f"close session {row.id.hex}")
         await publish_session(self._events, row.id, ended)

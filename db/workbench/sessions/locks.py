@@ -12,6 +12,7 @@ from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
+from db.workbench.live.values import MAX_STATEMENT_CHARS, OtherSession
 
 if TYPE_CHECKING:  # psycopg is imported with the first session, not at the start
     from db.workbench.connections.libpq import Connection
@@ -19,8 +20,6 @@ if TYPE_CHECKING:  # psycopg is imported with the first session, not at the star
 READ_S = 3.0
 MAX_LOCKS = 1_000
 MAX_WAITERS = 20
-MAX_STATEMENT_CHARS = 1_000
-_HIDDEN = "<insufficient privilege>"
 
 # `waitstart` exists since PostgreSQL 14. A row that two transactions change is a lock of the
 # transaction that changed it first.
@@ -54,15 +53,8 @@ ORDER BY l.pid, l.granted, l.locktype, n.nspname, c.relname, l.mode LIMIT {most}
 """
 
 
-class Waiter(msgspec.Struct, frozen=True):
-    """A session of the database that waits for a lock."""
-
+class Waiter(OtherSession, frozen=True):
     pid: int
-    username: str | None
-    application_name: str | None
-    state: str | None
-    statement: str | None
-    since: datetime | None
 
 
 class HeldLock(msgspec.Struct, frozen=True):
@@ -120,9 +112,5 @@ async def _query(connection: "Connection", pids: Sequence[int]) -> list[HeldLock
 
 
 def _shown(lock: HeldLock) -> HeldLock:
-    """Without what PostgreSQL hides from the role of the connection."""
-    waiters = [
-        msgspec.structs.replace(waiter, statement=None) if waiter.statement == _HIDDEN else waiter
-        for waiter in lock.waiters[:MAX_WAITERS]
-    ]
+    waiters = [waiter.shown() for waiter in lock.waiters[:MAX_WAITERS]]
     return msgspec.structs.replace(lock, waiters=waiters)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
 from db.errors import HowdahError
-from db.events import Event, EventBus
+from db.events import EventBus
 from db.installation import is_own
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
@@ -46,7 +46,9 @@ async def session_maintenance(
         "sessions: work": _listen(events, WORK_TOPIC, service.wake),
         "sessions: closing": _listen(events, CLOSE_TOPIC, service.check),
         "sessions: limits": _tick(service),
-        "sessions: takeover": _repeat(takeover_interval_s, takeover.run),
+        "sessions: takeover": RetryLog(log, "take over the work of dead processes").repeat(
+            takeover.run, every_s=takeover_interval_s
+        ),
     }
     tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
     try:
@@ -81,7 +83,7 @@ class Takeover:
         self._events = events
         self._runner = runner
         self._service = service
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._ending: set[UUID] = set()
         """The sessions and runs whose backends these tasks terminate."""
 
@@ -115,12 +117,10 @@ class Takeover:
     def _start(self, left: Left, end: Callable[[Left], Coroutine[Any, Any, None]]) -> None:
         """`end` terminates the backend."""
         self._ending.add(left.id)
-        task = asyncio.create_task(end(left), name="sessions: takeover of one")
-        self._tasks.add(task)
+        task = self._tasks.start(end(left), name="sessions: takeover of one")
         task.add_done_callback(lambda ended: self._settle(left.id, ended))
 
     def _settle(self, left_id: UUID, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, HowdahError):
             log.error("cannot end what a dead process has left", exc_info=error)
@@ -187,11 +187,7 @@ async def _listen(
     async with events.subscribe(topic) as arriving:
         async for event in arriving:
             with retry_log.attempt():
-                await react(_session_of(event))
-
-
-def _session_of(event: Event) -> UUID | None:
-    return None if event.missed else UUID(hex=event.payload)
+                await react(event.subject)
 
 
 async def _tick(service: DatabaseSessionsService) -> None:
@@ -208,11 +204,3 @@ async def _tick(service: DatabaseSessionsService) -> None:
                 service.holder.poll()
                 await service.check(None)
                 await service.holder.wake_waiting()
-
-
-async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None:
-    retry_log = RetryLog(log, "take over the work of dead processes")
-    while True:
-        await asyncio.sleep(every_s)
-        with retry_log.attempt():
-            await work()

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID
 
 import psycopg
 
-from db.concurrency.waiting import Backoff, retry
+from db.concurrency.waiting import retry_while_away
 from db.connections import Connections
 from db.database_sessions import (
     CloseReason,
@@ -18,10 +17,10 @@ from db.database_sessions import (
     DatabaseSessions,
     IsolationLevel,
 )
-from db.errors import HowdahError, Unavailable
+from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency, run_once
+from db.kit.idempotency import Idempotency, NewId, run_once
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
 from db.runs import Backend
@@ -42,15 +41,10 @@ log = logging.getLogger(__name__)
 
 SET_UP_S = 5.0
 FORGET_S = 15.0
-BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 _BACKEND = pinned(
     "SELECT backend_start::text FROM pg_catalog.pg_stat_activity "
     "WHERE pid = pg_catalog.pg_backend_pid()"
 )
-
-
-class _Id(NamedTuple):
-    id: UUID
 
 
 class NewRow(NamedTuple):
@@ -76,15 +70,15 @@ async def insert_session(
     """
     row_id = new_id()
 
-    async def insert(session: Session) -> _Id:
+    async def insert(session: Session) -> NewId:
         connections, sessions = Connections(session, owner), DatabaseSessions(session, owner)
         connection = await connections.require(request.connection_id, field="connectionId")
         new = request.to_new_session(connection, limits)
         await sessions.add_new(row_id, new, process=process, max_open=limits.max_open)
-        return _Id(row_id)
+        return NewId(row_id)
 
     call = ("openSession", request)
-    found = await run_once(database, owner, insert, key=key, request=call, answer=_Id)
+    found = await run_once(database, owner, insert, key=key, request=call, answer=NewId)
     async with database.read() as session:
         row = await DatabaseSessions(session, owner).require(found.id)
     return NewRow(row, is_new=found.id == row_id)
@@ -107,13 +101,9 @@ async def forget_session(
             await Idempotency(session, row.owner_id).forget(key)
         await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error)
 
-    await retry(
-        lambda: database.transaction(forget),
-        on=(HowdahError,),
-        backoff=BACKOFF,
-        deadline=asyncio.get_running_loop().time() + FORGET_S,
-        report=lambda error: log.warning("cannot forget session %s: %s", row.id.hex, error),
-    )
+    deadline = asyncio.get_running_loop().time() + FORGET_S
+    what = f"forget session {row.id.hex}"
+    await retry_while_away(lambda: database.transaction(forget), log, what, deadline=deadline)
 
 
 async def record_opened(

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -127,10 +128,9 @@ class DatabaseSessionsService:
         run, _ = await self._runner.submit(owner, request)
         return await self._runner.wait_until_finished(owner, run.id, within_s=END_WITHIN_S)
 
-    @contextlib.asynccontextmanager
-    async def follow(
+    def follow(
         self, owner: OwnerId, session_id: UUID
-    ) -> AsyncIterator[Watch[DatabaseSessionRow | None]]:
+    ) -> AbstractAsyncContextManager[Watch[DatabaseSessionRow | None]]:
         """Follows one session. The value is None if the owner has no such session."""
 
         async def read(_event: object) -> DatabaseSessionRow | None:
@@ -138,8 +138,7 @@ class DatabaseSessionsService:
                 return await DatabaseSessions(session, owner).get(session_id)
 
         topic = topic_of_session(session_id)
-        async with self._events.watches.follow((owner, topic), topic, read) as watch:
-            yield watch
+        return self._events.watches.follow((owner, topic), topic, read)
 
     async def stop(self, *, grace_s: float) -> None:
         """Closes the sessions of this process when their runs have ended, or after `grace_s`.

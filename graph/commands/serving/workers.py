@@ -18,7 +18,7 @@ from typing import NoReturn
 import msgspec
 from prometheus_client.multiprocess import mark_process_dead
 
-from db.concurrency.waiting import Backoff, wait_up_to
+from db.concurrency.waiting import Backoff, in_background, wait_up_to
 from db.errors import HowdahError
 from db.own_database import SharedPostgres
 from db.services import Services, open_services
@@ -141,12 +141,11 @@ async def _work(task: WorkerTask, stop: Stop, traces: Traces | None) -> None:
     if task.database_url is not None:
         shared = SharedPostgres(task.database_url, lambda: findings)
     listener = socket.socket(fileno=task.listener)
-    async with open_services(task.settings, shared=shared) as services:
-        following = asyncio.create_task(_follow_parent(parent, findings, stop))
-        try:
-            await serve_requests(services, listener, stop, worker=True, traces=traces)
-        finally:
-            following.cancel()
+    async with (
+        open_services(task.settings, shared=shared) as services,
+        in_background(_follow_parent(parent, findings, stop), name="parent"),
+    ):
+        await serve_requests(services, listener, stop, worker=True, traces=traces)
 
 
 async def _follow_parent(parent: asyncio.StreamReader, findings: list[str], stop: Stop) -> None:

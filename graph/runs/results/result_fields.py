@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from db.errors import BadInput
+from db.kit.number_rules import require_between
 from db.row_scans.column_statistics import Statistics
 from db.runs import RunRow
 from db.workbench.results.copied_bytes import is_copied
@@ -24,7 +25,6 @@ from graph.runs.results.row_pages import (
     RowPage,
     RowPageRow,
     read_page,
-    require_between,
 )
 from graph.transport.files.result_routes import cell_path, result_path
 

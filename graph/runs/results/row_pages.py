@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 import strawberry
 
-from db.errors import BadInput
+from db.kit.number_rules import require_between
 from db.row_scans.conditions import RowComparison
 from db.row_scans.row_order import RowPlace
 from db.runs import RunRow
@@ -137,7 +137,9 @@ class PageRequest(NamedTuple):
 async def read_page(context: Context, run: RunRow, page: PageRequest) -> RowPageRow:
     """A page of the rows of a run, in their order or sorted and filtered."""
     first, offset, max_cell = page.first, page.offset, page.max_cell_bytes
-    require_between("first", first, 1, context.services.settings.max_page_size)
+    most = context.services.settings.max_page_size
+    hint = f"Pass a value between 1 and {most}, and page with `offset`."
+    require_between("first", first, 1, most, hint=hint)
     require_between("offset", offset, 0, 2**31 - 1)
     if max_cell is not None:
         require_between("maxCellBytes", max_cell, 1, MAX_CELL_BYTES)
@@ -201,14 +203,3 @@ def _sort_by(order: RowOrder) -> SortBy:
         order.direction is OrderDirection.DESC,
         None if not order.nulls else order.nulls is NullsOrder.FIRST,
     )
-
-
-def require_between(field_name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadInput(
-            f"`{field_name}` is not between {low} and {high}.",
-            hint=f"Pass a value between {low} and {high}, and page with `offset`."
-            if field_name in ("first", "offset")
-            else f"Pass a value between {low} and {high}.",
-            field=field_name,
-        )

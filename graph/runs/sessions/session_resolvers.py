@@ -8,7 +8,6 @@ from uuid import UUID
 import strawberry
 
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
-from db.errors import NotFound
 from db.events import WatchClosed
 from db.kit.paging import Window
 from db.runs import RunRow
@@ -16,6 +15,7 @@ from db.workbench.sessions.open_request import OpenRequest
 from graph.auth import SignedIn
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
+from graph.kit.followed_rows import require_followed
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scopes import TO_RUN, WORKBENCH
@@ -173,22 +173,12 @@ async def _follow(context: Context, session_id: UUID) -> AsyncIterator[DatabaseS
     service = context.services.database_sessions
     with contextlib.suppress(WatchClosed):
         async with service.follow(context.owner, session_id) as watch:
-            row = _require(await watch.current())
+            row = require_followed(await watch.current(), "session")
             yield row
             while not row.is_closed:
-                row = _require(await watch.next_change())
+                row = require_followed(await watch.next_change(), "session")
                 yield row
 
 
 def _parse_session_id(text: str) -> UUID:
     return parse_id("session", text, argument="sessionId")
-
-
-def _require(row: DatabaseSessionRow | None) -> DatabaseSessionRow:
-    if row is None:
-        raise NotFound(
-            "This session does not exist.",
-            hint="Check the ID; closed sessions are deleted after some time.",
-            field="id",
-        )
-    return row

@@ -1,6 +1,5 @@
 """Streamed bytes and JSON errors for the plain HTTP routes."""
 
-import asyncio
 import contextlib
 import logging
 import math
@@ -12,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Send
 
+from db.concurrency.waiting import Tasks
 from db.errors import HowdahError
 from db.kit.audit import Actor, AuditKind, AuditOutcome, acting, current_actor, record_alone
 from db.postgres.engine import Database
@@ -42,7 +42,7 @@ UNTRUSTED_CONTENT_HEADERS = {
 
 log = logging.getLogger(__name__)
 
-_recordings: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakly
+_recordings = Tasks()
 
 
 async def recorded_download(
@@ -80,9 +80,7 @@ async def recorded_download(
             subject_name=subject_name,
             details=details | {"bytes": sent},
         )
-        task = asyncio.create_task(work, name="audit: download")
-        _recordings.add(task)
-        task.add_done_callback(_recordings.discard)
+        task = _recordings.start(work, name="audit: download")
         if outcome == AuditOutcome.SUCCEEDED:
             await task
 

@@ -33,7 +33,7 @@ from graph.transport.files.byte_responses import (
 )
 from graph.transport.files.tus import TUS_VERSION_HEADER, TusUploads
 from graph.transport.files.uploads import Uploads, etag, verified_file
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import gateway_of
 
 STORE_LINK_LIFETIME = timedelta(seconds=60)
 
@@ -66,8 +66,8 @@ def routes() -> list[Route]:
 
 async def send(request: Request) -> Response:
     """Send the content, or the requested range of it."""
-    gateway: Gateway = request.state.gateway
-    file = await verified_file(request, gateway.services, "GET")
+    gateway = gateway_of(request)
+    file = await verified_file(request, "GET")
     if file.status != FileStatus.STORED:
         raise NotFound("This file has no content.", hint="Query its `status` to see the reason.")
     headers = UNTRUSTED_CONTENT_HEADERS | {"ETag": etag(file), "Accept-Ranges": "bytes"}

@@ -12,7 +12,7 @@ from db.runs import RunRow, find_any_run
 from db.users.throttle import network_of
 from db.workbench.results.cells import is_bytes
 from db.workbench.results.formats import CONTENT_TYPES
-from db.workbench.results.result_files import ResultFiles, result_not_found
+from db.workbench.results.result_files import result_not_found
 from graph.context import address_of
 from graph.transport.files.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
@@ -21,7 +21,7 @@ from graph.transport.files.byte_responses import (
     stream_response,
 )
 from graph.transport.files.uploads import verify_link
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import gateway_of
 
 _VERBATIM = ".verbatim"
 
@@ -46,17 +46,18 @@ def routes() -> list[Route]:
 
 async def send(request: Request) -> Response:
     """Stream all rows of a result."""
-    await _verify(request)
+    await verify_link(request, "GET")
     name, format = request.path_params["name"], request.path_params["format"]
     run = await _find_run(request, name.removesuffix(_VERBATIM))
-    stream = _files(request).stream(run, format, spreadsheet_safe=not name.endswith(_VERBATIM))
+    files, is_safe = gateway_of(request).services.result_files, not name.endswith(_VERBATIM)
+    stream = files.stream(run, format, spreadsheet_safe=is_safe)
     file = f"result-{run.id.hex[:8]}.{format}"
     return await _respond(request, run, stream, CONTENT_TYPES[format], file, format=format)
 
 
 async def send_cell(request: Request) -> Response:
     """Stream one value of a result."""
-    await _verify(request)
+    await verify_link(request, "GET")
     path = request.path_params
     row, column = path["row"], path["column"]
     run = await _find_run(request, path["run"])
@@ -64,23 +65,12 @@ async def send_cell(request: Request) -> Response:
     as_bytes = bool(shown) and is_bytes(shown[0])
     kind = "application/octet-stream" if as_bytes else "text/plain; charset=utf-8"
     file = f"cell-{run.id.hex[:8]}-{row}-{column}.{'bin' if as_bytes else 'txt'}"
-    stream = _files(request).cell(run, row, column)
+    stream = gateway_of(request).services.result_files.cell(run, row, column)
     return await _respond(request, run, stream, kind, file, format="cell")
 
 
-def _files(request: Request) -> ResultFiles:
-    gateway: Gateway = request.state.gateway
-    return gateway.services.result_files
-
-
-async def _verify(request: Request) -> None:
-    gateway: Gateway = request.state.gateway
-    await verify_link(request, gateway.services, "GET")
-
-
 async def _find_run(request: Request, run_id: str) -> RunRow:
-    gateway: Gateway = request.state.gateway
-    async with gateway.services.database.read() as session:
+    async with gateway_of(request).services.database.read() as session:
         run = await find_any_run(session, UUID(hex=run_id))
     if run is None or run.parsed_columns is None:
         raise result_not_found()
@@ -102,7 +92,7 @@ async def _respond(
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    gateway: Gateway = request.state.gateway
+    gateway = gateway_of(request)
     recorded = recorded_download(
         stream,
         gateway.services.database,

@@ -32,7 +32,7 @@ from db.storage import (
 )
 from graph.transport.files.byte_responses import error_response, json_errors
 from graph.transport.files.uploads import body_chunks, find_upload, verified_file
-from graph.transport.gateway import Gateway, stopping_error
+from graph.transport.gateway import gateway_of, stopping_error
 
 TUS_VERSION_HEADER = "tus-resumable"
 VERSION = "1.0.0"
@@ -96,8 +96,7 @@ class TusUploads:
                 "The version of tus is not supported.", hint=f"Send `Tus-Resumable: {VERSION}`."
             )
             raise _Refused(412, error)
-        gateway: Gateway = request.state.gateway
-        if gateway.shutdown.begun:
+        if gateway_of(request).shutdown.begun:
             raise stopping_error()
         upload = await _require_upload(request)
         match method:
@@ -122,7 +121,7 @@ class TusUploads:
 
     async def _receive(self, request: Request, upload: ExpectedUpload) -> Response:
         offset, length = _offset(request), request.headers.get("content-length")
-        services = _gateway(request).services
+        services = gateway_of(request).services
         received = await services.storage.chunks_of(upload)
         if offset != (upload.size if upload.is_complete else received_bytes(received)):
             raise wrong_offset()
@@ -154,7 +153,7 @@ class TusUploads:
         async with lock:
             present = await _require_upload(request)
             if not present.is_complete:
-                services = _gateway(request).services
+                services = gateway_of(request).services
                 await complete_upload(services.storage, services.objects, present)
 
     async def _terminate(self, request: Request, upload: ExpectedUpload) -> Response:
@@ -162,18 +161,13 @@ class TusUploads:
             raise Conflict(
                 "This upload is complete.", hint="To delete the file, call `deleteFile`."
             )
-        services = _gateway(request).services
+        services = gateway_of(request).services
         await terminate_upload(services.storage, services.objects, upload)
         return Response(status_code=204)
 
 
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.state.gateway
-    return gateway
-
-
 async def _require_upload(request: Request) -> ExpectedUpload:
-    file = await verified_file(request, _gateway(request).services, "PUT")
+    file = await verified_file(request, "PUT")
     try:
         return find_upload(request, file)
     except Conflict as error:
@@ -183,7 +177,7 @@ async def _require_upload(request: Request) -> ExpectedUpload:
 async def _received(request: Request, upload: ExpectedUpload) -> int:
     if upload.is_complete:
         return upload.size
-    return received_bytes(await _gateway(request).services.storage.chunks_of(upload))
+    return received_bytes(await gateway_of(request).services.storage.chunks_of(upload))
 
 
 def _too_many_parts() -> TooLarge:
@@ -227,7 +221,7 @@ def _checksum(request: Request) -> Checksum | None:
 
 async def _until_shutdown(request: Request) -> AsyncIterator[bytes]:
     """The body. A server that stops keeps what it has received; another one takes the rest."""
-    shutdown = _gateway(request).shutdown
+    shutdown = gateway_of(request).shutdown
     async for chunk in body_chunks(request):
         yield chunk
         if shutdown.begun:

@@ -29,7 +29,7 @@ from db.users.throttle import network_of
 from graph.auth import owner_of_link, require_credential
 from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links
-from graph.transport.gateway import Gateway, stopping_error
+from graph.transport.gateway import gateway_of, stopping_error
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
@@ -56,10 +56,10 @@ class Uploads:
 
     async def receive(self, request: Request) -> Response:
         """Store the body, and respond when the file is `STORED`."""
-        gateway: Gateway = request.state.gateway
+        gateway = gateway_of(request)
         if gateway.shutdown.begun:
             raise stopping_error()
-        upload = find_upload(request, await verified_file(request, gateway.services, "PUT"))
+        upload = find_upload(request, await verified_file(request, "PUT"))
         if upload.is_complete:
             raise Conflict(
                 "The content of this file is already stored.",
@@ -78,9 +78,9 @@ class Uploads:
         return JSONResponse(_summary(stored), status_code=201, headers={"ETag": etag(stored)})
 
 
-async def verified_file(request: Request, services: Services, method: str) -> FileRow:
+async def verified_file(request: Request, method: str) -> FileRow:
     """Verify the link and return its file."""
-    holder = await verify_link(request, services, method)
+    holder, services = await verify_link(request, method), gateway_of(request).services
     files = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
     if not files or not await _can_read(services, holder, files[0]):
         raise NotFound(
@@ -89,19 +89,20 @@ async def verified_file(request: Request, services: Services, method: str) -> Fi
     return files[0]
 
 
-async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
+async def verify_link(request: Request, method: str) -> LinkHolder | None:
     """Verify the signature, and that the session or token which requested the link is valid."""
+    gateway = gateway_of(request)
+    links = Links(gateway.services.keys)
     try:
         # Not that of `request.url`, which is made of the header `Host`.
-        holder = Links(services.keys).check(method, request.scope["path"], request.query_params)
+        holder = links.check(method, request.scope["path"], request.query_params)
     except Forbidden:
-        gateway: Gateway = request.state.gateway
         await gateway.turns.wait(network_of(address_of(request.scope)))
         raise
     if holder is not None:
         act_as(*holder)
         remember_network(holder.user_id, network_of(address_of(request.scope)))
-        await require_credential(services, *holder)
+        await require_credential(gateway.services, *holder)
     return holder
 
 
@@ -181,7 +182,7 @@ async def body_chunks(request: Request) -> AsyncIterator[bytes]:
     Raises:
         TimedOut: the client paused, was too slow, or took too long.
     """
-    settings = request.state.gateway.services.settings
+    settings = gateway_of(request).services.settings
     pace = _Pace(settings.upload_bytes_per_second, settings.upload_seconds)
     stream = request.stream()
     while True:

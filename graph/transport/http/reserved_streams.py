@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from starlette.types import Receive
 
+from db.concurrency.waiting import cancel_all
 from db.errors import BadInput, Conflict, Forbidden, NotFound, Overloaded, RateLimited
 from graph.auth import Viewer
 from graph.context import Context
@@ -69,9 +70,7 @@ class ReservedStream:
             self._write = None
             tasks = list(self._running.values())
             self._running.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_all(tasks)
 
     def start(
         self,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from starlette.types import Receive
 
+from db.concurrency.waiting import cancel_all
 from graph.operations import Answer
 from graph.transport.http.accept import EVENT_STREAM, MULTIPART
 
@@ -132,9 +133,7 @@ async def until_first(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Tas
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
     for task in done:
         task.result()
     return tasks

@@ -48,7 +48,7 @@ class Disconnects:
         async with self._events.subscribe(TOPIC) as announcements:
             while not announcements.has_ended:
                 event = await announcements.next_within(POLL_S)
-                announced = None if event is None or event.missed else _parse(event.payload)
+                announced = event and event.subject
                 mine = self._pools.connection_ids()
                 await self._check(mine if announced is None else mine & {announced})
 
@@ -59,10 +59,3 @@ class Disconnects:
             async with self._database.read(reserved=True) as session:
                 counts = await disconnect_counts(session, connection_ids)
             self._pools.close_outdated({found: counts.get(found) for found in connection_ids})
-
-
-def _parse(payload: str) -> UUID | None:
-    try:
-        return UUID(hex=payload)
-    except ValueError:
-        return None

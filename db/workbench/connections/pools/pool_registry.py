@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.concurrency.fair_slots import FairSlots
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import Tasks, cancel_all
 from db.connections import ConnectionRow
 from db.errors import Overloaded
 from db.kit.base import OwnerId
@@ -65,7 +65,7 @@ class PoolRegistry:
         self._current: dict[Key, Generation] = {}
         self._living: dict[ConnectionPool, tuple[Key, int]] = {}
         """All pools that are not closed, of any generation, with key and `disconnect_count`."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self.outcomes: Counter[str] = Counter()
         """The attempts to connect, by `OK` or the code of the error."""
 
@@ -207,10 +207,7 @@ class PoolRegistry:
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs `work` until it ends or the registry closes."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.start(work, name="pools")
 
     async def _close(self) -> None:
         """Closes all pools, then cancels the background tasks."""

@@ -110,11 +110,9 @@ class Targets:
         self._threads = ThreadPoolExecutor(max_workers=LOOKUPS_AT_ONCE, thread_name_prefix="names")
         self._resolve_name = resolve_name or self._resolve_by_system
         self._slots = FairSlots("look-ups of names", total=LOOKUPS_AT_ONCE)
-        self._lookups: set[asyncio.Future[Sequence[str]]] = set()
 
     def close(self) -> None:
-        for lookup in list(self._lookups):
-            lookup.cancel()
+        self._slots.cancel_work()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str, port: int, *, user: Hashable = None) -> list[str]:
@@ -142,7 +140,9 @@ class Targets:
             pass  # a name, or a spelling that only the system parses
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = [ip_address(text) for text in await self._look_up(literal, user)]
+                # A user may ask for many names whose name server takes its time.
+                texts = await self._slots.run(user, lambda: self._resolve_name(literal))
+                found = [ip_address(text) for text in texts]
         except (OSError, ValueError, TimeoutError):
             found = []
         if not found:
@@ -152,25 +152,6 @@ class Targets:
                 field="host",
             )
         return list(dict.fromkeys(found))
-
-    async def _look_up(self, host: str, user: Hashable) -> Sequence[str]:
-        """Holds a slot until the thread has ended, also if the caller has given up.
-
-        A user may ask for many names whose name server takes its time.
-        """
-        await self._slots.acquire(user)
-        lookup = asyncio.ensure_future(self._resolve_name(host))
-        self._lookups.add(lookup)
-
-        def end(_: object) -> None:
-            self._lookups.discard(lookup)
-            self._slots.release(user)
-            if not lookup.cancelled():
-                lookup.exception()  # the caller may be gone
-
-        lookup.add_done_callback(end)
-        await asyncio.wait([lookup])  # which does not cancel it
-        return lookup.result()
 
     async def _resolve_by_system(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()

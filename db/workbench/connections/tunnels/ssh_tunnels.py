@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncssh
 
+from db.concurrency.waiting import Tasks, cancel_all
 from db.connections import SshAuthMethod
 from db.errors import BadInput
 from db.workbench.connections.connection_errors import (
@@ -49,7 +50,7 @@ class Tunnel:
         self._bastion = bastion
         self._budget = SshBudget(thread.rest)
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._admissions: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
@@ -127,9 +128,7 @@ class Tunnel:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Starts a task of its own: asyncio logs the cancellation of a coroutine given here."""
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._serve(reader, writer), name="ssh tunnel")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = writer.get_extra_info("peername")[1]
@@ -158,9 +157,7 @@ class Tunnel:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await cancel_all(both)
             far_writer.close()
 
 

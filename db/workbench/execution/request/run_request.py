@@ -10,6 +10,7 @@ import msgspec
 
 from db.connections import ConnectionRow
 from db.errors import BadInput, Forbidden, TooLarge
+from db.kit.number_rules import require_between
 from db.kit.text_rules import require_storable
 from db.runs import NewRun
 from db.saved_queries import SavedCall
@@ -167,12 +168,10 @@ def changes_forbidden(reason: str) -> Forbidden:
 
 
 def check_range(field: str, value: int | None, most: int, *, least: int = 1) -> None:
-    if value is not None and not least <= value <= most:
-        raise BadInput(
-            f"`{field}` must be from {least} to {most}.",
-            hint="Omit it to use the default.",
-            field=field,
-        )
+    """None stands for the default."""
+    if value is not None:
+        hint = f"Pass a value between {least} and {most}, or omit it to use the default."
+        require_between(field, value, least, most, hint=hint)
 
 
 def _check_parameter(value: object) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator
 
@@ -15,6 +14,7 @@ from db.errors import TimedOut, TooLarge, Unavailable
 from db.row_scans import scan_process
 from db.row_scans.scan_process import ScanRequest, answer_of, start_scan
 from db.runs import RunRow
+from db.workbench.child_process import child_process
 from db.workbench.results.result_files import result_not_found
 from db.workbench.results.result_store import ResultStore, Span
 
@@ -90,11 +90,10 @@ class Scanner:
         return await asyncio.to_thread(work)
 
     async def _scan_in_process(self, run: RunRow, request: ScanRequest) -> bytes:
-        process = await _start()
-        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
-        assert stdin and stdout and stderr  # noqa: S101, PT018 - they are pipes
-        try:
-            asked = msgspec.json.encode(request)
+        asked = msgspec.json.encode(request)
+        program = ("-S", "-c", _START, str(MEMORY_BYTES), json.dumps(sys.path))
+        async with child_process(*program, stderr=asyncio.subprocess.PIPE) as child:
+            process, stdin, stdout = child
             stdin.write(scan_process.SIZE.pack(len(asked)) + asked)
             with contextlib.suppress(ConnectionError):  # its status says why it ended
                 async for span in self._spans(run):
@@ -108,31 +107,10 @@ class Scanner:
             answer = await stdout.read()
             status = await process.wait()
             if status:
-                raise _failure(status, (await stderr.read()).decode(errors="replace"))
+                assert process.stderr is not None  # noqa: S101 - it is a pipe
+                trace = (await process.stderr.read()).decode(errors="replace")
+                raise _failure(status, trace)
             return answer
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            stdin.close()
-            await process.wait()
-
-
-async def _start() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        _START,
-        str(MEMORY_BYTES),
-        json.dumps(sys.path),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
-        },
-    )
 
 
 def _failure(status: int, trace: str) -> TooLarge | Unavailable:

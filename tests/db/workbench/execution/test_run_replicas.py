@@ -21,7 +21,7 @@ from db.replicas import Heartbeat
 from db.runs import RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.execution.maintenance import maintenance
+from db.workbench.execution.runner_lifecycle import watching_cancels
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_runs, takeover_by
 from tests.fixtures.targets import CANARY, Target
@@ -61,7 +61,7 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
             server = await stack.enter_async_context(
                 serve_runs(committed, events, objects, workbench, process=live, **limits)
             )
-            await stack.enter_async_context(maintenance(server.runner, events))
+            await stack.enter_async_context(watching_cancels(server.runner, events))
             yield server
 
     return opened

@@ -71,7 +71,9 @@ async def test_waiting_run_names_its_blocker(
         )
         assert waiting.since == began
         (blocker,) = waiting.blocked_by
-        assert blocker[:4] == (keeper.get_server_pid(), "ada", "keeper", "idle in transaction")
+        assert blocker.pid == keeper.get_server_pid()
+        assert (blocker.username, blocker.application_name) == ("ada", "keeper")
+        assert blocker.state == "idle in transaction"
         assert blocker.statement == f"LOCK TABLE {table}"
         assert blocker.since is not None
     assert (await desk.end_of(run)).state == RunState.SUCCEEDED
