@@ -79,7 +79,8 @@ async def test_read_that_waits_for_a_connection_is_not_split_up(
     committed: Database, committed_owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not slow: it was not sent."""
-    monkeypatch.setattr(committed._gatherer, "_size", 2)
+    for name in ("_size", "concurrency"):
+        monkeypatch.setattr(committed._gatherer, name, gatherer.FEWEST)
     monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
     await get(committed, committed_owner)
     gate = Gate(committed, monkeypatch, free=0)
