@@ -164,7 +164,7 @@ async def open_services(
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
-            standbys=await enter(_open_standbys(settings, database)),
+            standbys=await enter(_open_standbys(settings, database, keys)),
             embedded=own.embedded,
             shared=shared,
         )
@@ -290,10 +290,10 @@ async def _identify(settings: Settings, database: Database) -> UUID:
 
 
 def _open_standbys(
-    settings: Settings, database: Database
+    settings: Settings, database: Database, keys: Keys
 ) -> contextlib.AbstractAsyncContextManager[Standbys | None]:
-    urls = standby_urls(settings)
-    return open_standbys(urls, database, pool_size=settings.database_pool_size)
+    urls, size = standby_urls(settings), settings.database_pool_size
+    return open_standbys(urls, database, pool_size=size, key=keys.secret.derive("positions"))
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""The header `Howdah-Seen`: the position that a client has seen (db.postgres.standbys)."""
+"""The header `Howdah-Seen`: the positions that a client has seen (db.postgres.standbys)."""
 
 from starlette.types import Message, Scope, Send
 
@@ -11,7 +11,7 @@ SEEN = b"howdah-seen"
 def telling_position(standbys: Standbys, scope: Scope, send: Send) -> Send:
     """Adds the header to a response that is no operation, such as that of an upload.
 
-    Only if its request has the header. Anyone may send one, so that it leads to the primary.
+    Only if its request has the header. It leads to the primary: the position is not read.
     """
     if SEEN not in dict(scope["headers"]):
         return send

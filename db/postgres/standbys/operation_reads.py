@@ -36,8 +36,7 @@ class OperationReads:
     A query reads on the standby that was chosen for it. As soon as it runs a statement elsewhere,
     which is on the primary, it stays there: what it has written or read there is in no standby yet.
 
-    The position tells how many bytes the server has written. A failed sign-in writes more of them
-    for an account that exists, so that an anonymous client gets BEYOND.
+    An anonymous client has no rows to read on a standby. It gets BEYOND, without a question.
     """
 
     __slots__ = ("_is_anonymous", "_life", "_sent", "_standbys", "_statements", "seen")

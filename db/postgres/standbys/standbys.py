@@ -14,13 +14,7 @@ from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.route.urls import DatabaseUrl
 from db.postgres.standbys.figures import Reason, StandbyFigures
-from db.postgres.standbys.positions import (
-    BEYOND,
-    OF_PRIMARY,
-    format_position,
-    mark_of,
-    parse_position,
-)
+from db.postgres.standbys.positions import BEYOND, OF_PRIMARY, PositionCipher
 from db.postgres.standbys.shared_question import SharedQuestion
 from db.postgres.standbys.standby import FAILURES, Standby, StandbyLife
 
@@ -35,11 +29,13 @@ _FAILURES = (HowdahError, *FAILURES)
 class Standbys:
     """Chooses where queries read, and tells which position an answer has seen."""
 
-    def __init__(self, primary: Database, standbys: Sequence[Standby], *, system: str) -> None:
+    def __init__(
+        self, primary: Database, standbys: Sequence[Standby], *, cipher: PositionCipher
+    ) -> None:
         self.primary = primary
         self.standbys = standbys
         self.figures = StandbyFigures()
-        self._mark = mark_of(system)
+        self._cipher = cipher
         self._position = SharedQuestion(lambda: read_position(primary))
         self._samples: deque[tuple[float, int]] = deque()
         """When the primary was asked, and the position that it had then or later.
@@ -76,11 +72,11 @@ class Standbys:
         return BEYOND
 
     def parse(self, header: bytes) -> int | None:
-        """The position of a client; None if it is not one of this cluster."""
-        return parse_position(header.decode("latin-1"), self._mark)
+        """What a client has seen; None if the header does not say it."""
+        return self._cipher.latest(header.decode("latin-1"))
 
     def format(self, position: int) -> str:
-        return format_position(position, self._mark)
+        return self._cipher.encrypt(position)
 
     def lag_of(self, standby: Standby) -> tuple[int, float] | None:
         """Bytes and seconds that it is behind the primary; None if unknown."""
@@ -147,11 +143,11 @@ async def read_position(primary: Database) -> int:
 
 @contextlib.asynccontextmanager
 async def open_standbys(
-    urls: Sequence[DatabaseUrl], primary: Database, *, pool_size: int
+    urls: Sequence[DatabaseUrl], primary: Database, *, pool_size: int, key: bytes
 ) -> AsyncIterator[Standbys | None]:
     """Opens the standbys of a migrated primary; None without URLs.
 
-    A standby may be away.
+    A standby may be away. `key` encrypts the positions that clients keep.
 
     Raises:
         BadInput: the primary does not tell its system identifier or position.
@@ -176,7 +172,7 @@ async def open_standbys(
             Standby(number, url, system, pool_size=pool_size, figures=primary.figures)
             for number, url in enumerate(urls, start=1)
         ],
-        system=system,
+        cipher=PositionCipher(key, system=system),
     )
     try:
         yield standbys

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ OUTAGE_S = 180.0
 """No fault and no recovery lasts that long."""
 PAUSE_S = 0.1
 SEEN = "Howdah-Seen"
+MOST_SEEN = 20
 REFUSALS = {"CONFLICT", "OVERLOADED", "RATE_LIMITED", "NOT_FOUND", "FORBIDDEN"}
 """Codes that say that nothing was changed."""
 UNCLEAR = {"UNAVAILABLE", "TIMEOUT", "INTERNAL"}
@@ -33,20 +35,22 @@ class Answer:
 
 
 class Seen:
-    """The position of a client, kept as in docs/clients.md. One that forgets keeps the first."""
+    """The positions of a client, kept as in docs/clients.md. One that forgets keeps the first."""
 
     def __init__(self, *, forgets: bool = False) -> None:
-        self.value = ""
+        self.values = [""]
         self._forgets = forgets
 
-    def keep(self, value: str, sent: str) -> None:
-        is_later = (len(value), value) > (len(self.value), self.value)
-        if (sent == self.value or is_later) and not (self._forgets and self.value):
-            self.value = value
+    def keep(self, value: str, sent: Sequence[str]) -> None:
+        if self._forgets and self.values != [""]:
+            return
+        self.values = [*(each for each in self.values if each not in sent), value]
+        if len(self.values) > MOST_SEEN:
+            self.values = ["-"]
 
 
 class Caller:
-    """`seen` is the position of a client that keeps one."""
+    """`seen` are the positions of a client that keeps them."""
 
     def __init__(
         self, token: str, replicas: Replicas, dice: random.Random, seen: Seen | None = None
@@ -83,8 +87,9 @@ class Caller:
     async def _post(self, address: str, request: Any) -> Any:
         if self._seen is None:
             return (await self._http.post(address, json=request)).json()
-        sent = self._seen.value
-        answer = await self._http.post(address, json=request, headers={SEEN: sent})
+        sent = self._seen.values
+        headers = {SEEN: " ".join(sent)}
+        answer = await self._http.post(address, json=request, headers=headers)
         body = answer.json()
         if (position := answer.headers.get(SEEN)) is not None:
             self._seen.keep(position, sent)

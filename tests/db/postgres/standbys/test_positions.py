@@ -1,33 +1,61 @@
-"""The form in which clients keep a position."""
+"""The form in which clients keep positions."""
 
 import pytest
 
-from db.postgres.standbys.positions import format_position, mark_of, parse_position
+from db.postgres.standbys.positions import MAX_POSITIONS, PositionCipher
 
-MARK = mark_of("7301234567890123456")
+CIPHER = PositionCipher(b"key", system="7301234567890123456")
+GOOD = CIPHER.encrypt(1)
 
 
 @pytest.mark.parametrize("position", [0, 1, 0x16B374D848, 2**64 - 1])
 def test_position_survives_its_form(position: int) -> None:
-    assert parse_position(format_position(position, MARK), MARK) == position
+    assert CIPHER.decrypt(CIPHER.encrypt(position)) == position
 
 
-def test_position_of_another_cluster_is_none() -> None:
-    assert parse_position(format_position(1, mark_of("7301234567890123457")), MARK) is None
+def test_position_tells_nothing() -> None:
+    """Not even whether another one is the same."""
+    texts = {CIPHER.encrypt(position) for position in (7, 7, 2**64 - 1)}
+    assert len(texts) == 3
+    assert {len(text) for text in texts} == {48}
 
 
 @pytest.mark.parametrize(
-    "value",
+    "other",
+    [
+        PositionCipher(b"key", system="7301234567890123457"),
+        PositionCipher(b"another key", system="7301234567890123456"),
+    ],
+)
+def test_position_of_another_cluster_is_none(other: PositionCipher) -> None:
+    assert other.decrypt(GOOD) is None
+
+
+def test_position_that_was_changed_is_none() -> None:
+    for bit in range(len(GOOD) * 4):
+        changed = int(GOOD, 16) ^ 1 << bit
+        assert CIPHER.decrypt(f"{changed:0{len(GOOD)}x}") is None, bit
+
+
+def test_latest_of_several_positions_counts() -> None:
+    texts = [CIPHER.encrypt(position) for position in (5, 9, 7)]
+    assert CIPHER.latest(" ".join(texts)) == CIPHER.latest(", ".join(texts)) == 9
+    assert CIPHER.latest(" ".join([GOOD] * MAX_POSITIONS)) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
     [
         "",
         "new",
-        MARK,
-        f"{MARK}.",
-        f"{MARK}.-1",
-        f"{MARK}.{'f' * 17}",
-        f"{MARK}.1, {MARK}.2",
-        "\u0661",
+        GOOD[:-2],
+        f"{GOOD}00",
+        f"{GOOD} -",
+        f"{GOOD}.1",
+        "\u0661" * 48,
+        " ".join([GOOD] * (MAX_POSITIONS + 1)),
     ],
 )
-def test_what_is_no_position_is_none(value: str) -> None:
-    assert parse_position(value, MARK) is None
+def test_what_is_no_position_is_none(header: str) -> None:
+    """Also beside one: it may stand for a later one."""
+    assert CIPHER.latest(header) is None

@@ -14,7 +14,7 @@ from db.postgres.route.urls import parse_url
 from db.postgres.standbys import Standbys
 from db.postgres.standbys import standby as standby_module
 from db.postgres.standbys import standbys as standbys_module
-from db.postgres.standbys.positions import BEYOND, OF_STANDBY
+from db.postgres.standbys.positions import BEYOND, OF_STANDBY, PositionCipher
 from db.postgres.standbys.standby import StandbyLife
 from tests.fixtures.patience import patience
 
@@ -38,7 +38,8 @@ class FailingPrimary:
 async def test_position_is_asked_for_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standbys_module, "SAMPLE_S", 0)
     primary: Any = FailingPrimary()
-    standbys = Standbys(cast("Database", primary), [], system="1")
+    cipher = PositionCipher(b"key", system="1")
+    standbys = Standbys(cast("Database", primary), [], cipher=cipher)
     try:
         assert await standbys.position_of(None) == BEYOND
         primary.position = 7
