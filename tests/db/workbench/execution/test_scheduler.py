@@ -215,7 +215,7 @@ async def test_run_with_unconfirmed_claim_is_executed(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection to Howdah's database drops when the claim was committed."""
-    write = Database.write
+    transaction = Database.transaction
 
     def is_claim(answer: object) -> bool:
         return isinstance(answer, RunRow) and answer.state == RunState.RUNNING
@@ -223,13 +223,13 @@ async def test_run_with_unconfirmed_claim_is_executed(
     ada = await sit(await open_runner(max_running=1), "Ada")
     running = await ada.start(f"SELECT {gate.wait}")
     await gate.reached()
-    drop_after_commit(monkeypatch, is_claim, method="write")  # before the first claim
+    drop_after_commit(monkeypatch, is_claim)  # before the first claim
     waiting = await ada.start("SELECT 1")
     assert waiting.state == RunState.QUEUED
     await gate.open()
     assert (await ada.end_of(running)).state == RunState.SUCCEEDED
     assert (await ada.end_of(waiting)).state == RunState.SUCCEEDED
-    assert Database.write is write  # it did drop
+    assert Database.transaction is transaction  # it did drop
 
 
 async def test_failures_of_one_owner_hide_none_of_another_in_the_log(
