@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LONG_TEXT = "long text"
+"""In the metadata of an attribute: its texts count as fields of the result, by their length."""
+
 _leave_strings: set[Callable[..., Any]] = set()
 _spell_integers: set[Callable[..., Any]] = set()
 _many_forms: dict[Callable[..., Any], Callable[..., Any]] = {}

@@ -143,7 +143,7 @@ class CompiledProgram:
         if None not in choice:
             return values
         name = list(self._conditions)[choice.index(None)]
-        message = f"Variable '${name}' is the condition of an @include or @skip, which is not null."
+        message = f"Variable '${name}' decides an @include or @skip and must not be null."
         return [InvalidVariable(GraphQLError(message), field=name)]
 
     def _choice(self, variables: Mapping[str, Any] | None) -> Choice:

@@ -13,6 +13,7 @@ from strawberry.permission import BasePermission
 from strawberry.types.field import StrawberryField
 
 from db.users import Scopes
+from graph.executor.hints import LONG_TEXT
 
 URGENT = "urgent"
 IGNORES_TOKEN = "ignores token"  # noqa: S105 - the name of a mark
@@ -86,9 +87,14 @@ def _nullable(resolver: Callable[..., Any], type: Any) -> Any:
     return (type or resolver.__annotations__["return"]) | None
 
 
-def attribute(description: str, *, type: Any = None) -> Any:
-    """Declares a field read from an attribute. `type` is its GraphQL type if that is a row."""
-    return strawberry.field(description=description, graphql_type=type)
+def attribute(description: str, *, type: Any = None, long: bool = False) -> Any:
+    """Declares a field read from an attribute. `type` is its GraphQL type if that is a row.
+
+    A `long` text may have more than some thousand characters, and counts as several fields.
+    """
+    return strawberry.field(
+        description=description, graphql_type=type, metadata={LONG_TEXT: True} if long else None
+    )
 
 
 def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:

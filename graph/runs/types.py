@@ -90,7 +90,8 @@ class QueryRun(ResultFields):
     revision: int = attribute("Incremented by every change of the run.")
     statement: str = attribute(
         "SQL statement as it was sent. For `changeRows`, a comment with the table and the numbers "
-        "of changes."
+        "of changes.",
+        long=True,
     )
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")

@@ -28,7 +28,7 @@ from strawberry.types.fields.resolver import StrawberryResolver
 from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
 from graph.executor.execute.batched import ResolveMany
 from graph.executor.execute.run import Field, Path, ResolveInfo, Run, abandon
-from graph.executor.hints import many_form_of, spelling_of
+from graph.executor.hints import LONG_TEXT, many_form_of, spelling_of
 from graph.executor.inputs.arguments import Read, argument_reader
 from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
@@ -43,8 +43,7 @@ def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:
         if schema.exception_handlers:
             return resolver_call(field, hide_suggestions=hide_suggestions)
         if _is_attribute(definition):
-            name = definition.python_name
-            return FieldAccess(f"source.{name}", column=name)
+            return _attribute_access(definition)
         if _has_plain_resolver(definition):
             return _direct_call(field, definition, schema, hide_suggestions=hide_suggestions)
         if permissions := _permissions_of(definition):
@@ -84,6 +83,13 @@ def _is_attribute(definition: StrawberryField) -> bool:
         and name.isidentifier()
         and not iskeyword(name)
     )
+
+
+def _attribute_access(definition: StrawberryField) -> FieldAccess:
+    name = definition.python_name
+    if definition.metadata.get(LONG_TEXT):
+        return FieldAccess(f"run.counted(source.{name})")
+    return FieldAccess(f"source.{name}", column=name)
 
 
 def _has_plain_resolver(definition: StrawberryField) -> bool:

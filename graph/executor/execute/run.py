@@ -25,6 +25,9 @@ from graphql.type import GraphQLResolveInfoHelpers
 
 from graph.executor.document import Operation
 
+FIELD_CHARACTERS = 100
+"""The part of a long text that counts as a field."""
+
 A = TypeVar("A", bound=Awaitable[Any])
 T = TypeVar("T")
 
@@ -116,6 +119,14 @@ class Run:
         self.log = ErrorLog()
         self.arguments: dict[object, dict[str, Any]] = {}  # immutable arguments by field
         self._held: list[Awaitable[Any]] = []
+
+    def counted(self, text: str | None) -> str | None:
+        """Count a long text, which aliases can repeat: its response is made of all of them."""
+        if text is not None:
+            self.fields += len(text) // FIELD_CHARACTERS
+            if self.fields > self.max_fields:
+                raise ResultTooLarge(self.max_fields, "fields")
+        return text
 
     def hold(self, awaitable: A) -> A:
         """Register an awaitable, so that `abandon` can dispose of it after an error elsewhere."""

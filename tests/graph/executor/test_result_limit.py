@@ -7,6 +7,8 @@ import strawberry
 from graphql import parse
 
 from graph.executor import ResultTooLarge, compile_plan
+from graph.executor.execute.run import FIELD_CHARACTERS
+from graph.executor.hints import LONG_TEXT
 
 
 @strawberry.type
@@ -14,6 +16,8 @@ class Box:
     @strawberry.field
     def name(self) -> str:
         return "box"
+
+    story: str = strawberry.field(default="x" * 1_000, metadata={LONG_TEXT: True})
 
     @strawberry.field
     def inner(self) -> "Box":
@@ -49,6 +53,15 @@ async def test_fields_of_every_object_are_counted() -> None:
     await run(text, max_fields=counted)
     with pytest.raises(ResultTooLarge, match="more than 15 fields"):
         await run(text, max_fields=counted - 1)
+
+
+async def test_long_text_counts_for_each_of_its_aliases() -> None:
+    text = "{ boxes(first: 3) { a: story b: story } }"
+    counted = 1 + 3 * (2 + 2 * 1_000 // FIELD_CHARACTERS)
+    await run(text, max_fields=counted)
+    with pytest.raises(ResultTooLarge, match=f"more than {counted - 1} fields") as caught:
+        await run(text, max_fields=counted - 1)
+    assert caught.value.path == ["boxes", 2, "b"]
 
 
 async def test_stopped_run_cancels_the_rest_and_names_the_position() -> None:

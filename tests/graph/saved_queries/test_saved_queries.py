@@ -255,3 +255,13 @@ async def test_saved_query_is_deleted_with_its_versions(ada: Client) -> None:
     gone = await ada.ask(delete, input={"id": query_id, "expectedVersion": 2})
     assert gone == {"deleteSavedQuery": {"deletedSavedQueryId": query_id}}
     assert await ada.ask(READ, id=query_id) == {"savedQuery": None}
+
+
+async def test_texts_that_aliases_repeat_are_limited(ada: Client) -> None:
+    """A response of 72 MB, which grows with each saved query."""
+    for _ in range(3):
+        await make_saved_query(ada, text="-" * 490_000)
+    repeated = " ".join(f"t{number}: text" for number in range(49))
+    answer = await ada.send(f"{{ savedQueries(first: 10) {{ nodes {{ {repeated} }} }} }}")
+    assert answer.code == "TOO_LARGE"
+    assert (await ada.send("{ savedQueries(first: 10) { nodes { text } } }")).code == "OK"
