@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
+from tests.fixtures.connected import connected
 
 PEOPLE = [UUID(int=number) for number in range(1, 101)]
 WITH_10_000 = PEOPLE[:1]
@@ -94,10 +94,7 @@ async def build(connection: Any) -> DataSet:
 
 async def tidy(url: str) -> None:
     """Removes what a run created, so that the next one starts with the same tables."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         await connection.execute("DELETE FROM tasks WHERE title = $1", MADE)
         await connection.execute("VACUUM tasks")
         await connection.execute("CHECKPOINT")
-    finally:
-        await connection.close()

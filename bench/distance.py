@@ -23,8 +23,6 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-
 from bench import data, peers
 from bench.cases import Case, cases
 from bench.clients import answer_to, converse, measure, request
@@ -36,6 +34,7 @@ from db.postgres.schema import migrations
 from db.services import open_services
 from db.settings import load_settings
 from db.users import Users
+from tests.fixtures.connected import connected
 
 GOAL = 0.9
 RECONNECT_GOAL_S = 2.0
@@ -81,11 +80,8 @@ async def bench(size: Size) -> list[str]:
 
 
 async def chosen_cases(url: str) -> list[Case]:
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         return [case for case in cases(await data.build(connection)) if case.name in CASES]
-    finally:
-        await connection.close()
 
 
 async def at_distance(
@@ -175,8 +171,7 @@ async def visitors(peer: Peer, direct: str, count: int) -> AsyncIterator[list[st
     """Tokens of new users, whom the server has not seen. They are made without the delay."""
     environment = {**peer.process.environ(), "HOWDAH_DATABASE_URL": direct}
     ids = [new_id() for _ in range(count)]
-    connection = await asyncpg.connect(direct)
-    try:
+    async with connected(direct) as connection:
         await connection.executemany(
             "INSERT INTO users (id, email, name) VALUES ($1::uuid, $1::uuid || '@example.org', '')",
             [(user,) for user in ids],
@@ -187,8 +182,6 @@ async def visitors(peer: Peer, direct: str, count: int) -> AsyncIterator[list[st
             tokens = [await services.identity.issue(person) for person in people if person]
         yield tokens
         await connection.execute("DELETE FROM users WHERE id = ANY($1)", ids)
-    finally:
-        await connection.close()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-import asyncpg
 import psutil
 
 from bench import data
@@ -19,6 +18,7 @@ from bench.cpu import postgres_cpu_s
 from bench.peers import NotInstalled, Peer
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.schema import migrations
+from tests.fixtures.connected import connected
 
 SETTINGS = {"synchronous_commit": "off", "max_connections": "500"}
 """The bench measures servers and not disks; each of them has a pool of its own."""
@@ -117,13 +117,10 @@ async def open_testbed() -> AsyncIterator[Testbed]:
         folder = Path(name)
         async with await EmbeddedPostgres.open(folder / "postgres", settings=SETTINGS) as postgres:
             await migrations.upgrade(postgres.url)
-            connection = await asyncpg.connect(postgres.superuser_url)
-            try:
+            async with connected(postgres.superuser_url) as connection:
                 pid = await connection.fetchval(
                     "SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int"
                 )
-            finally:
-                await connection.close()
             yield Testbed(postgres, await fill(postgres.url), folder, pid)
 
 
@@ -143,8 +140,5 @@ def ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> float:
 
 async def fill(url: str) -> list[Case]:
     """Builds the data set; returns the cases on its rows."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         return cases(await data.build(connection))
-    finally:
-        await connection.close()

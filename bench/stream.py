@@ -12,12 +12,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import asyncpg
 import psycopg
 from psycopg.types.string import TextLoader
 
 from bench.desk import Desk, at_a_desk, machine
 from bench.verdict import judge
+from tests.fixtures.connected import connected
 
 CHUNK_ROWS = 100
 OF_A_RUN = "query($id: ID!) { queryRun(id: $id) { elapsedMs rowCount truncated { limit } } }"
@@ -85,15 +85,12 @@ async def by_psycopg(desk: Desk, query: str) -> float:
 
 
 async def by_asyncpg(desk: Desk, query: str) -> float:
-    connection = await asyncpg.connect(desk.target.url)
-    try:
+    async with connected(desk.target.url) as connection:
         started_at = time.perf_counter()
         async with connection.transaction():
             async for _ in connection.cursor(query, prefetch=CHUNK_ROWS):
                 pass
         return time.perf_counter() - started_at
-    finally:
-        await connection.close()
 
 
 def report(size: Size, seconds: dict[str, list[float]]) -> list[str]:

@@ -7,10 +7,9 @@ import asyncio
 import time
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from tests.drills.fence import execute, read, save
 from tests.drills.frame import Figure, Plan, Stage, opened_stage
+from tests.fixtures.connected import connected
 from tests.fixtures.copies import dump_into
 from tests.fixtures.served import Served
 from tests.fixtures.session_desk import SessionDesk, open_session
@@ -101,11 +100,8 @@ async def _restore(stage: Stage, source_url: str, target_url: str) -> list[Figur
 
 async def _run(url: str, sql: str) -> int:
     """Executes SQL; returns the value of a query, and 0 for a script."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         if sql.lstrip().startswith("SELECT"):
             return int(await connection.fetchval(sql))
         await connection.execute(sql)
         return 0
-    finally:
-        await connection.close()

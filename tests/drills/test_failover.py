@@ -4,6 +4,7 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.fixtures.connected import connected
 from tests.fixtures.failover import FailoverPair
 from tests.fixtures.patience import patience
 from tests.fixtures.standbys import IS_RECEIVING, StandbyGroup
@@ -25,9 +26,8 @@ async def test_promoted_standby_has_what_the_primary_acknowledged() -> None:
             await pair.primary.kill()
             await pair.primary.start()
             connection.terminate()
-            connection = await asyncpg.connect(pair.primary.url)
-            assert await connection.fetchval("SELECT count(*) FROM kept") == 2
-            await connection.close()
+            async with connected(pair.primary.url) as connection:
+                assert await connection.fetchval("SELECT count(*) FROM kept") == 2
 
 
 async def test_standby_that_has_received_most_is_promoted_and_the_other_follows() -> None:

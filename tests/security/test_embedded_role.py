@@ -10,6 +10,7 @@ from db.postgres.engine import open_database
 from db.postgres.schema import migrations
 from db.system.integrity import check
 from tests.fixtures.cluster import open_fast
+from tests.fixtures.connected import connected
 from tests.fixtures.patience import patience
 
 ATTACKS = (
@@ -23,16 +24,15 @@ ATTACKS = (
 
 
 async def test_application_role_cannot_leave_its_database(tmp_path: Path) -> None:
-    async with await open_fast(tmp_path / "data") as server:
-        connection = await asyncpg.connect(server.url)
-        try:
-            assert await connection.fetchval("SELECT current_user") == APPLICATION
-            for attack in ATTACKS:
-                with pytest.raises(asyncpg.PostgresError) as caught:
-                    await connection.execute(attack)
-                assert caught.value.sqlstate == "42501", attack
-        finally:
-            await connection.close()
+    async with (
+        await open_fast(tmp_path / "data") as server,
+        connected(server.url) as connection,
+    ):
+        assert await connection.fetchval("SELECT current_user") == APPLICATION
+        for attack in ATTACKS:
+            with pytest.raises(asyncpg.PostgresError) as caught:
+                await connection.execute(attack)
+            assert caught.value.sqlstate == "42501", attack
 
 
 async def test_cluster_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
@@ -40,10 +40,9 @@ async def test_cluster_of_an_earlier_version_is_taken_over(tmp_path: Path) -> No
     folder = tmp_path / "data"
     async with await open_fast(folder) as server:
         await migrations.upgrade(server.superuser_url)
-        connection = await asyncpg.connect(server.superuser_url)
-        await connection.execute(f"ALTER DATABASE {NAME} OWNER TO {NAME}")
-        await connection.execute(f"DROP OWNED BY {APPLICATION}; DROP ROLE {APPLICATION}")
-        await connection.close()
+        async with connected(server.superuser_url) as connection:
+            await connection.execute(f"ALTER DATABASE {NAME} OWNER TO {NAME}")
+            await connection.execute(f"DROP OWNED BY {APPLICATION}; DROP ROLE {APPLICATION}")
     async with await open_fast(folder) as server:
         await migrations.downgrade(server.url, migrations.revisions()[-2])
         await migrations.upgrade(server.url)

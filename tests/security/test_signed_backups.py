@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
-import asyncpg
 import pytest
 
 from db.backup import BackupKeys
@@ -17,6 +16,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
 from tests.db.backup.test_objects import Files
+from tests.fixtures.connected import connected
 from tests.fixtures.signed_backups import CREDENTIAL_KEYS, KEYS, backup, restore
 
 NOWHERE = "postgresql://none:none@127.0.0.1:1/none"
@@ -195,8 +195,5 @@ async def test_restore_verifies_with_a_retired_key(
 
 
 async def fetch(url: str, sql: str) -> Any:
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         return await connection.fetchval(sql)
-    finally:
-        await connection.close()

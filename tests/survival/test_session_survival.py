@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
+from tests.fixtures.connected import connected
 from tests.fixtures.served import Served, new_keys, served
 from tests.fixtures.session_desk import SessionDesk, open_session
 from tests.fixtures.targets import SAVE, Target
@@ -36,27 +35,21 @@ async def is_gone(target: Target, desk: SessionDesk) -> bool:
 
 async def pass_time(url: str, desk: SessionDesk) -> None:
     """The transaction of the session should have been ended a minute ago."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         await connection.execute(
             "UPDATE database_sessions SET expires_at = now() - interval '1 minute',"
             " transaction_started_at = now() - interval '1 day' WHERE id = $1",
             UUID(hex=desk.id.partition("_")[2]),
         )
-    finally:
-        await connection.close()
 
 
 async def are_live(url: str, count: int) -> bool:
     """Whether that many processes are alive and have sent a heartbeat just now."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         found = await connection.fetchval(
             "SELECT count(*) FROM replica_processes"
             " WHERE fenced_at IS NULL AND seen_at > clock_timestamp() - interval '4 s'"
         )
-    finally:
-        await connection.close()
     return bool(found == count)
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.concurrency.waiting import cancel_all
@@ -17,6 +16,7 @@ from db.postgres.standbys.figures import Reason
 from db.postgres.standbys.positions import BEYOND
 from db.settings import Settings
 from graph.server.metrics.catalogue import METRICS
+from tests.fixtures.connected import connected
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.ports import free_port
 from tests.fixtures.replicas import OpenReplica, Socket
@@ -268,9 +268,8 @@ async def test_doctor_examines_each_standby(
     await second.administer("ALTER SYSTEM SET hot_standby_feedback = off")
     await second.administer("SELECT pg_reload_conf()")
     async with standby_group.paused(first):
-        connection = await asyncpg.connect(primary)
-        await connection.execute("CREATE TABLE made_while_paused ()")
-        await connection.close()
+        async with connected(primary) as connection:
+            await connection.execute("CREATE TABLE made_while_paused ()")
         ended = await howdah(
             *("doctor", "--data-dir", str(tmp_path)),
             **environment,

@@ -18,9 +18,11 @@ from db.postgres.schema import migrations
 from db.postgres.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.cluster import Cluster, open_fast
+from tests.fixtures.connected import rows
 from tests.fixtures.people import add_person
 from tests.fixtures.signed_backups import backup, restore, rewritten
 
+TASKS = "SELECT * FROM tasks ORDER BY id"
 HARD = [
     ("plain", None),
     ("tab\tand \\ and \\N and \\.", "a\nb\r\nc"),
@@ -46,14 +48,6 @@ async def create(
     return row
 
 
-async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[Any]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
-
-
 def everything_of(table: str) -> str:
     """All rows, but for the places of events in the stream of one cluster."""
     row = "to_jsonb(t) - 'position'" if table == "audit_events" else "t"
@@ -70,7 +64,7 @@ async def test_restore_restores_every_row(
     for table in counts:
         everything = everything_of(table)
         assert await rows(target_url, everything) == await rows(filled_url, everything)
-    assert [row[2] for row in await rows(target_url)][:3] == [title for title, _ in HARD]
+    assert [row[2] for row in await rows(target_url, TASKS)][:3] == [title for title, _ in HARD]
 
 
 async def test_restored_database_serves(
@@ -104,7 +98,7 @@ async def test_restore_disables_triggers_temporarily(
         """
     )
     await restore(target_url, tmp_path / "b.howdah", objects=folder)
-    assert await rows(target_url) == await rows(filled_url)
+    assert await rows(target_url, TASKS) == await rows(filled_url, TASKS)
     owner = await connection.fetchval("SELECT id FROM users LIMIT 1")
     await connection.execute(
         "INSERT INTO tasks (id, owner_id, title) VALUES (gen_random_uuid(), $1, 'loud')", owner
@@ -155,18 +149,18 @@ async def test_backup_reads_one_snapshot(
     made = await making
     assert {table.name: table.rows for table in made.tables}["tasks"] == 6
     await restore(target_url, tmp_path / "b.howdah", objects=folder)
-    assert len(await rows(target_url)) == 6
-    assert len(await rows(filled_url)) == 7
+    assert len(await rows(target_url, TASKS)) == 6
+    assert len(await rows(filled_url, TASKS)) == 7
 
 
 async def test_restore_overwrites_nothing(
     folder: ObjectStore, filled_url: str, tmp_path: Path
 ) -> None:
     await backup(filled_url, tmp_path / "b.howdah", objects=folder)
-    before = await rows(filled_url)
+    before = await rows(filled_url, TASKS)
     with pytest.raises(Conflict, match="not empty"):
         await restore(filled_url, tmp_path / "b.howdah", objects=folder)
-    assert await rows(filled_url) == before
+    assert await rows(filled_url, TASKS) == before
 
 
 def manifest_with(**changes: Any) -> Callable[[str, bytes], bytes]:
@@ -201,9 +195,9 @@ async def test_restore_of_a_damaged_file_changes_nothing(
     with pytest.raises(BadInput) as caught:
         await restore(target_url, changed, objects=folder)
     assert str(changed) in caught.value.message
-    assert await rows(target_url) == await rows(target_url, "SELECT * FROM users") == []
+    assert await rows(target_url, TASKS) == await rows(target_url, "SELECT * FROM users") == []
     await restore(target_url, tmp_path / "b.howdah", objects=folder)
-    assert len(await rows(target_url)) == 6
+    assert len(await rows(target_url, TASKS)) == 6
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.9, 0.99])
@@ -216,7 +210,7 @@ async def test_restore_of_a_truncated_file_changes_nothing(
     short.write_bytes(whole[: int(cut if cut > 1 else cut * len(whole))])
     with pytest.raises(BadInput, match="damaged"):
         await restore(target_url, short, objects=folder)
-    assert await rows(target_url) == []
+    assert await rows(target_url, TASKS) == []
 
 
 async def test_restore_detects_flipped_bytes(
@@ -230,9 +224,9 @@ async def test_restore_detects_flipped_bytes(
         try:
             await restore(target_url, flipped, objects=folder)
         except HowdahError:
-            assert await rows(target_url) == []
+            assert await rows(target_url, TASKS) == []
         else:
-            assert await rows(target_url) == await rows(filled_url)
+            assert await rows(target_url, TASKS) == await rows(filled_url, TASKS)
             return
 
 
@@ -266,7 +260,7 @@ async def test_restore_migrates_an_older_backup(
     await restore(url, tmp_path / "old.howdah", objects=folder)
     assert await rows(url, "SELECT name FROM users") == [("Ada",)]
     assert await rows(url, "SELECT version_num FROM alembic_version") == [(migrations.head(),)]
-    assert await rows(url) == []
+    assert await rows(url, TASKS) == []
 
 
 async def test_restore_between_embedded_databases(folder: ObjectStore, tmp_path: Path) -> None:
@@ -278,7 +272,7 @@ async def test_restore_between_embedded_databases(folder: ObjectStore, tmp_path:
         await database.close()
     async with await open_fast(tmp_path / "two") as two:
         assert await restore(two.url, tmp_path / "b.howdah", objects=folder) == made
-        assert [row[2] for row in await rows(two.url)] == ["moved"]
+        assert [row[2] for row in await rows(two.url, TASKS)] == ["moved"]
 
 
 async def test_backup_refuses_an_unmigrated_database(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import asyncpg
 import httpx
 import pytest
 
@@ -32,6 +31,7 @@ from db.storage import (
     store_bytes,
 )
 from tests.db.backup.test_backup import everything_of
+from tests.fixtures.connected import rows
 from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.repository_storage import RepositoryStorage
 from tests.fixtures.signed_backups import backup, restore, rewritten
@@ -367,11 +367,3 @@ async def connect(
         lambda session: Connections(session, owner).create(row_id, drafted, sealed, agent=False)
     )
     await database.transaction(lambda session: Preferences(session, owner).put("theme", "dark"))
-
-
-async def rows(url: str, sql: str) -> list[Any]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()

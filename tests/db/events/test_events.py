@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from db.errors import BadInput, Unavailable
@@ -15,6 +14,7 @@ from db.events.bus import UNSENT_LIMIT
 from db.events.frames import FRAME_LIMIT, pack
 from db.events.subscription import UNREAD_LIMIT
 from tests.fixtures.brokers import PASSWORD, Broker, frozen, running
+from tests.fixtures.connected import connected
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.ports import free_port
 
@@ -264,14 +264,11 @@ async def test_postgres_bus_uses_one_connection(broker: Broker, open_bus: OpenBu
 
 
 async def event_sessions(url: str) -> int:
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         count: int = await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'howdah events'"
         )
         return count
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -16,6 +15,7 @@ from db.postgres.route.urls import parse_url
 from db.services import Services
 from db.workbench.sessions.maintenance import Takeover
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.connected import connected, rows
 from tests.fixtures.copies import dump_into
 from tests.fixtures.database import _administer, _drop, named
 from tests.fixtures.patience import patience
@@ -40,14 +40,6 @@ async def take_over(services: Services) -> None:
         services.database, services.events, services.runner, services.database_sessions
     ).run()
     await services.scripts.interrupt_orphans()
-
-
-async def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
 
 
 async def test_copy_ends_no_statement_of_the_original(
@@ -177,9 +169,8 @@ async def test_rows_restored_under_a_running_server_are_not_taken_over(
             "DELETE FROM replica_processes",
             insert_runs((await add_user("Ada")).id),
         )
-        connection = await asyncpg.connect(committed_url)
-        await connection.execute("; ".join(restored))  # one transaction
-        await connection.close()
+        async with connected(committed_url) as connection:
+            await connection.execute("; ".join(restored))  # one transaction
         await take_over(replica.services)
         async with patience():  # the next heartbeat, which may have been sent already
             while replica.services.runner.heartbeat.installation_id == before:  # noqa: ASYNC110

@@ -12,6 +12,7 @@ from db.postgres.engine import Database
 from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
 from db.tasks import TaskFilter, Tasks
+from tests.fixtures.connected import connected
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
 
@@ -93,8 +94,5 @@ async def test_statement_counter_counts(database: Database, statements: Statemen
 
 async def test_cloned_database_commits(committed: Database, committed_url: str) -> None:
     await add_person(committed, "Ada")
-    other = await asyncpg.connect(committed_url)
-    try:
+    async with connected(committed_url) as other:
         assert await other.fetchval("SELECT count(*) FROM users") == 1
-    finally:
-        await other.close()

@@ -12,6 +12,7 @@ from db.postgres.engine import Database, open_database
 from db.postgres.schema import migrations
 from db.system.integrity import Check, Checks, Damage, _save, check
 from tests.fixtures.cluster import Cluster, open_fast, query
+from tests.fixtures.connected import connected
 
 PEOPLE = """
     INSERT INTO users (id, email, name)
@@ -94,9 +95,8 @@ async def test_check_reports_missing_privileges_for_amcheck(
     database = await open_database(f"postgresql://tenant:tenant@{place}")
     found = await check(database)
     await database.close()
-    owner = await asyncpg.connect(committed_url)
-    await owner.execute("DROP ROLE tenant")
-    await owner.close()
+    async with connected(committed_url) as owner:
+        await owner.execute("DROP ROLE tenant")
     assert found.damages == ()
     (note,) = found.notes
     assert "not checked" in note or "Not all relations were checked" in note
@@ -136,9 +136,8 @@ async def test_check_result_does_not_replace_a_newer_one(committed: Database) ->
 async def test_check_result_is_reported_if_it_cannot_be_saved(
     committed: Database, committed_url: str
 ) -> None:
-    connection = await asyncpg.connect(committed_url)
-    await connection.execute("DROP TABLE database_checks")
-    await connection.close()
+    async with connected(committed_url) as connection:
+        await connection.execute("DROP TABLE database_checks")
     checks = Checks()
     assert (await checks.state(committed)).last_checked_at is None
     await checks.run(committed)

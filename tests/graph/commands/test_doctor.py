@@ -7,10 +7,10 @@ import socket
 import tomllib
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from graph.commands.doctor import TESTED_VERSIONS, CheckState, _display, untested_version
+from tests.fixtures.connected import connected
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.served import served
@@ -126,9 +126,8 @@ async def test_doctor_tells_which_variable_names_the_database(tmp_path: Path) ->
 
 
 async def test_doctor_reports_missing_migrations(committed_url: str, tmp_path: Path) -> None:
-    connection = await asyncpg.connect(committed_url)
-    await connection.execute("UPDATE alembic_version SET version_num = '0001'")
-    await connection.close()
+    async with connected(committed_url) as connection:
+        await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     ended = await doctor(tmp_path, HOWDAH_DATABASE_URL=committed_url, HOWDAH_ENV="development")
     assert found(ended, "migrations") == ["attention"]
     assert "howdah migrate" in ended.output

@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncpg
 import pytest
 
 from db.users import Users
 from tests.fixtures.brokers import Broker, running
+from tests.fixtures.connected import connected
 from tests.fixtures.replicas import AddUser, Gate, OpenReplica, Person, Socket, connect_to
 from tests.fixtures.targets import Target
 
@@ -41,11 +41,8 @@ async def broker(
 @pytest.fixture
 def bus(broker: Broker | None, committed_url: str) -> Bus:
     async def kill_listeners() -> None:
-        connection = await asyncpg.connect(committed_url)
-        try:
+        async with connected(committed_url) as connection:
             assert await connection.fetchval(KILL_LISTENERS)
-        finally:
-            await connection.close()
 
     async def nothing() -> None:
         """The connections are restored automatically."""

@@ -5,11 +5,11 @@ import time
 from math import inf
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.services import Services
 from db.workbench.execution import run_executor
+from tests.fixtures.connected import connected
 from tests.fixtures.patience import patience
 from tests.fixtures.replicas import AddUser, OpenReplica, Person, connect_to
 from tests.fixtures.targets import Target
@@ -33,14 +33,11 @@ async def commits_in(url: str, *, others: float = inf) -> tuple[int, int]:
 
     Exact once all but `others` have ended: a backend reports its commits late, or at its end.
     """
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         async with patience():
             while (left := await connection.fetchval(OTHERS)) > others:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
         return await connection.fetchval(COMMITS), left
-    finally:
-        await connection.close()
 
 
 async def until_idle(services: Services) -> None:

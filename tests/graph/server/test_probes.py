@@ -3,12 +3,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
 from db.settings import Settings
 from graph.app import build_app
+from tests.fixtures.connected import connected
 from tests.fixtures.patience import patience
 from tests.fixtures.toy import Door, calling, only, schema
 
@@ -78,9 +78,8 @@ async def test_readyz_fails_while_database_is_silent(
 
 
 async def test_readyz_fails_without_migrations(committed_url: str) -> None:
-    connection = await asyncpg.connect(committed_url)
-    await connection.execute("UPDATE alembic_version SET version_num = '0001'")
-    await connection.close()
+    async with connected(committed_url) as connection:
+        await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     database = await open_database(committed_url)
     settings = Settings()
     app = build_app(

@@ -1,15 +1,15 @@
 """`health` and `/readyz` name what does not work; only what stops every request is red."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from db.objects import store
 from graph.server.metrics import page
+from tests.fixtures.connected import connected
 from tests.fixtures.network import Link
 from tests.fixtures.patience import patience
 from tests.fixtures.replicas import OpenReplica, Replica
@@ -40,15 +40,6 @@ async def database_becomes(replica: Replica, up: float) -> None:
     async with patience():
         while (await measured(replica.http))["howdah_database_up"] != up:
             pass
-
-
-@contextlib.asynccontextmanager
-async def connected_to(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def remove_folder(folder: Path, _: pytest.MonkeyPatch) -> None:
@@ -110,7 +101,7 @@ async def test_database_that_accepts_no_change_degrades_by_name(
     open_replica: OpenReplica, committed_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "PAGE_PAUSE", 0)  # each page of metrics is a new one
-    async with open_replica() as replica, connected_to(committed_url) as blocker:
+    async with open_replica() as replica, connected(committed_url) as blocker:
         async with blocker.transaction():
             await blocker.execute("LOCK TABLE replica_processes IN EXCLUSIVE MODE")
             await becomes(replica, "DEGRADED", "The database does not accept changes.")

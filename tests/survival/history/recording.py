@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
+from tests.fixtures.connected import connected
 from tests.fixtures.failover import FailoverPair, Server
 from tests.fixtures.identity import PASSWORD
 from tests.fixtures.network import Link
@@ -129,11 +128,8 @@ async def _count_standby_reads(group: Group) -> int:
 
 
 async def _count_created(group: Group, recorder: Recorder) -> Findings:
-    connection = await asyncpg.connect(group.databases.primary.url)
-    try:
+    async with connected(group.databases.primary.url) as connection:
         rows = await connection.fetch(CREATED)
-    finally:
-        await connection.close()
     return recorder.created.compare({UUID(row[0]): row[1] for row in rows})
 
 

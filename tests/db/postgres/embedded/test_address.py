@@ -1,11 +1,10 @@
 from pathlib import Path
 
-import asyncpg
-
 from db.postgres.embedded import use_running_server
 from db.postgres.embedded.folder import DataFolder
 from db.settings import Settings
 from tests.fixtures.cluster import open_fast
+from tests.fixtures.connected import connected
 
 
 async def test_command_uses_the_database_of_a_running_server(tmp_path: Path) -> None:
@@ -15,9 +14,8 @@ async def test_command_uses_the_database_of_a_running_server(tmp_path: Path) -> 
         beside = use_running_server(settings)
         assert beside.database_url == server.url
         assert (beside.development, beside.data_dir) == (True, tmp_path)
-        connection = await asyncpg.connect(beside.database_url)
-        assert await connection.fetchval("select 42") == 42
-        await connection.close()
+        async with connected(beside.database_url) as connection:
+            assert await connection.fetchval("select 42") == 42
     assert use_running_server(settings) is settings
 
 

@@ -14,6 +14,7 @@ from db.postgres.route.connect import Dropped
 from db.postgres.sessions import ReadSession, Session
 from tests.fixtures import brokers
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.connected import connected
 from tests.fixtures.database import named
 from tests.fixtures.notes import (
     ADD,
@@ -175,7 +176,6 @@ async def test_restart_of_server_is_invisible_to_readers(tmp_path: Path) -> None
         await server.kill()
         assert await asyncio.gather(*(read(database, n) for n in range(16))) == list(range(16))
         await database.ping()
-        observer = await asyncpg.connect(server.url)
-        assert await others(observer) <= 4 + 1
-        await observer.close()
+        async with connected(server.url) as observer:
+            assert await others(observer) <= 4 + 1
         await database.close()

@@ -1,12 +1,12 @@
 """A full or read-only database gives a clear error for changes; reads continue."""
 
-import asyncpg
 import pytest
 
 from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, open_database
 from db.tasks import Tasks
+from tests.fixtures.connected import connected
 
 NO_SPACE = """
     CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -27,19 +27,17 @@ async def refused(database: Database, owner: OwnerId) -> None:
 async def test_full_disk_is_unavailable(
     committed: Database, committed_url: str, committed_owner: OwnerId
 ) -> None:
-    connection = await asyncpg.connect(committed_url)
-    await connection.execute(NO_SPACE)
-    await connection.close()
+    async with connected(committed_url) as connection:
+        await connection.execute(NO_SPACE)
     await refused(committed, committed_owner)
 
 
 async def test_read_only_server_is_unavailable(
     committed_url: str, committed_owner: OwnerId
 ) -> None:
-    connection = await asyncpg.connect(committed_url)
-    name = committed_url.rpartition("/")[2]
-    await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only TO on')
-    await connection.close()
+    async with connected(committed_url) as connection:
+        name = committed_url.rpartition("/")[2]
+        await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only TO on')
     database = await open_database(committed_url, pool_size=2)
     await refused(database, committed_owner)
     await database.close()

@@ -18,6 +18,7 @@ from db.postgres.route.connect import connect, connect_with_retry
 from db.postgres.route.urls import parse_url
 from tests.fixtures import impostors
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.connected import connected
 from tests.fixtures.database import named
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.ports import free_port
@@ -40,9 +41,8 @@ async def refusal(url: str, *, connect_ms: int = 1_000) -> Unavailable:
 
 @pytest.fixture
 async def administrator(cluster: Cluster) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(cluster.url)
-    yield connection
-    await connection.close()
+    async with connected(cluster.url) as connection:
+        yield connection
 
 
 @pytest.fixture

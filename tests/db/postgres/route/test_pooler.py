@@ -12,6 +12,7 @@ import pytest
 from db.postgres.engine import open_database
 from db.postgres.route.pooling import NO_DIRECT_URL, check_direct_url
 from db.postgres.route.urls import parse_url
+from tests.fixtures.connected import connected
 from tests.fixtures.network import Link
 from tests.fixtures.notes import CREATE, others, read, terminate_all
 from tests.fixtures.pgbouncer import (
@@ -31,9 +32,8 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer
 @pytest.fixture
 async def observer(committed_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection that bypasses the pooler."""
-    connection = await asyncpg.connect(committed_url)
-    yield connection
-    await connection.close()
+    async with connected(committed_url) as connection:
+        yield connection
 
 
 @pytest.fixture(

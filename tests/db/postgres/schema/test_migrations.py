@@ -11,6 +11,7 @@ from db.postgres.engine import Database, open_database
 from db.postgres.route.urls import parse_url
 from db.postgres.schema import downgrades, migrations
 from db.postgres.statements import compile_statement
+from tests.fixtures.connected import connected
 
 TABLES = compile_statement(
     text(
@@ -20,11 +21,8 @@ TABLES = compile_statement(
 
 
 async def tables(url: str) -> set[str]:
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         return {row["relname"] for row in await connection.fetch(TABLES.sql)}
-    finally:
-        await connection.close()
 
 
 async def test_migrated_tables_equal_models(committed_url: str) -> None:

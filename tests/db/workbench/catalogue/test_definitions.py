@@ -14,6 +14,7 @@ import pytest
 
 from db.workbench.catalogue.definitions import DefinedKind, definitions, reading
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.connected import connected
 from tests.fixtures.definitions import SampleDatabase, sample_database, sample_tablespace
 from tests.fixtures.targets import POSTGRES, Target
 
@@ -153,14 +154,13 @@ async def test_objects_dropped_after_the_snapshot_have_no_definition(
     sample: SampleDatabase,
 ) -> None:
     oids = await sample.oids(DefinedKind.ROUTINE)
-    other = await asyncpg.connect(sample.url)
-    try:
-        async with sample.connection.transaction(isolation="repeatable_read"):
-            await sample.connection.execute("SELECT 1 FROM pg_proc")
-            await other.execute("DROP FUNCTION app.atomic")
-            found = await definitions(sample.fetch, DefinedKind.ROUTINE, oids)
-    finally:
-        await other.close()
+    async with (
+        connected(sample.url) as other,
+        sample.connection.transaction(isolation="repeatable_read"),
+    ):
+        await sample.connection.execute("SELECT 1 FROM pg_proc")
+        await other.execute("DROP FUNCTION app.atomic")
+        found = await definitions(sample.fetch, DefinedKind.ROUTINE, oids)
     assert len(found) == len(oids) - 1
     assert not any("None" in text for text in found.values())
 

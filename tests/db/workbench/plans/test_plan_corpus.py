@@ -1,6 +1,5 @@
 """Plans of a hundred statements, compared with what PostgreSQL itself answers."""
 
-import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +14,7 @@ from db.workbench.plans.plan_nodes import Plan, PlanNode, parse_plan
 from db.workbench.plans.text_form import plan_text
 from db.workbench.sql.explain_text import explain_statement
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.connected import connected
 from tests.fixtures.database import named
 from tests.fixtures.planned_shop import CASES, SCHEMA, VARIANTS, PlannedCase
 from tests.fixtures.targets import Target
@@ -67,15 +67,6 @@ async def shops(target: Target, cluster: Cluster) -> AsyncIterator[dict[str, Con
         await connection.execute("DROP SCHEMA shop CASCADE")
     await admin.execute(f"DROP DATABASE {name}")
     await admin.close()
-
-
-@contextlib.asynccontextmanager
-async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def properties_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
