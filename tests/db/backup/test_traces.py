@@ -18,7 +18,8 @@ from db.services import Services
 from db.users import LOCAL_ADMIN
 from db.users.acts import record_failed_sign_in
 from db.users.attempt_counts import Attempts, Limit
-from tests.db.backup.test_backup import create, everything_of, rows
+from tests.db.backup.test_backup import create, everything_of
+from tests.fixtures.connected import rows
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
 from tests.fixtures.replicas import OpenReplica
