@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -38,13 +38,10 @@ class PreferenceRow(NamedTuple):
     owner_id: UUID
     key: str
     value: str
+    """JSON."""
     created_at: TimestampText
     updated_at: TimestampText
     version: int
-
-    @property
-    def decoded(self) -> Any:
-        return msgspec.json.decode(self.value)
 
 
 class Preferences(Repository[PreferenceRow, S]):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
@@ -320,9 +321,9 @@ class Preference(Node):
     def id(root: strawberry.Parent[PreferenceRow]) -> strawberry.ID:
         return preference_id(root.owner_id, root.key)
 
-    @field("The stored JSON value.")
+    @field("The stored JSON value.", long="value")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
-        return Json(root.decoded)
+        return Json(msgspec.Raw(root.value.encode()))
 
 
 def preference_id(owner_id: UUID, key: str) -> strawberry.ID:

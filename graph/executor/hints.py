@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 LONG_TEXT = "long text"
-"""In the metadata of an attribute: its texts count as fields of the result, by their length."""
+"""In the metadata of a field: an attribute whose text counts as fields of a result, by length.
+
+The field is that attribute, or has a resolver that takes the parent alone."""
 
 _leave_strings: set[Callable[..., Any]] = set()
 _spell_integers: set[Callable[..., Any]] = set()

@@ -42,17 +42,20 @@ def field(
     type: Any = None,
     scopes: FieldScopes = BY_DOMAIN,
     reads: Sequence[str] | None = None,
+    long: str | None = None,
 ) -> Declare:
     """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows.
 
     `reads` are the columns of the parent's row that the resolver reads; None for all. The rows of
-    pages have no other columns (graph.kit.columns).
+    pages have no other columns (graph.kit.columns). `long` is the column that the value is made of,
+    if its text may be long (`attribute`).
     """
+    counted = {} if long is None else {LONG_TEXT: long}
     return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself
         description=description,
         permission_classes=[who] if who else [],
         graphql_type=type,
-        metadata={WHO: who, SCOPES: scopes, READS: reads},
+        metadata={WHO: who, SCOPES: scopes, READS: reads} | counted,
     )
 
 
@@ -87,14 +90,14 @@ def _nullable(resolver: Callable[..., Any], type: Any) -> Any:
     return (type or resolver.__annotations__["return"]) | None
 
 
-def attribute(description: str, *, type: Any = None, long: bool = False) -> Any:
+def attribute(description: str, *, type: Any = None, long: str | None = None) -> Any:
     """Declares a field read from an attribute. `type` is its GraphQL type if that is a row.
 
-    A `long` text may have more than some thousand characters, and counts as several fields.
+    `long` is the name of the attribute if its text may have more than some thousand characters: it
+    counts as several fields of the result.
     """
-    return strawberry.field(
-        description=description, graphql_type=type, metadata={LONG_TEXT: True} if long else None
-    )
+    metadata = None if long is None else {LONG_TEXT: long}
+    return strawberry.field(description=description, graphql_type=type, metadata=metadata)
 
 
 def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:

@@ -91,7 +91,7 @@ class QueryRun(ResultFields):
     statement: str = attribute(
         "SQL statement as it was sent. For `changeRows`, a comment with the table and the numbers "
         "of changes.",
-        long=True,
+        long="statement",
     )
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
@@ -170,6 +170,7 @@ class QueryRun(ResultFields):
     @field(
         "Values of `$1`, `$2`, ... as they were sent. For `changeRows`, the changes.",
         type=list[Json | None],
+        long="parameters",
     )
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters

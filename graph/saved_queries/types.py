@@ -72,7 +72,7 @@ class SavedQueryVersion:
     version: int = attribute("`version` that the saved query had.")
     name: str = attribute("Name that it had.")
     folder: str = attribute("Path of the folder that it was in. Empty if it was in none.")
-    text: str = attribute("SQL statement that it had.", long=True)
+    text: str = attribute("SQL statement that it had.", long="text")
     saved_at: datetime = attribute("Time it was saved in this form.")
 
     @field("Parameters that it had.", type=list[SavedQueryParameter])
@@ -102,7 +102,7 @@ class SavedQuery(Node):
     text: str = attribute(
         "SQL statement as it was saved, up to 500,000 characters, with `$1`, `$2`, ... for "
         "parameters.",
-        long=True,
+        long="text",
     )
     created_at: datetime = attribute("Time it was created.")
     updated_at: datetime = attribute("Time of the last change.")

@@ -87,9 +87,13 @@ def _is_attribute(definition: StrawberryField) -> bool:
 
 def _attribute_access(definition: StrawberryField) -> FieldAccess:
     name = definition.python_name
-    if definition.metadata.get(LONG_TEXT):
-        return FieldAccess(f"run.counted(source.{name})")
+    if LONG_TEXT in definition.metadata:
+        return FieldAccess(_counted(f"source.{name}", definition))
     return FieldAccess(f"source.{name}", column=name)
+
+
+def _counted(expression: str, definition: StrawberryField) -> str:
+    return f"run.counted({expression}, source.{definition.metadata[LONG_TEXT]})"
 
 
 def _has_plain_resolver(definition: StrawberryField) -> bool:
@@ -128,6 +132,8 @@ def _direct_call(
     if not parameters:
         return FieldAccess("{function}()", function)
     if parent and parameters == [parent] and parent.kind is not Parameter.KEYWORD_ONLY:
+        if LONG_TEXT in definition.metadata:
+            return FieldAccess(_counted("{function}(source)", definition), function)
         return FieldAccess("{function}(source)", function, *(spelling_of(function) or ()))
     call = _Caller(field, definition, resolver, schema)
     short = _fast_arguments(field, definition, schema)

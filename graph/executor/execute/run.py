@@ -120,13 +120,13 @@ class Run:
         self.arguments: dict[object, dict[str, Any]] = {}  # immutable arguments by field
         self._held: list[Awaitable[Any]] = []
 
-    def counted(self, text: str | None) -> str | None:
-        """Count a long text, which aliases can repeat: its response is made of all of them."""
+    def counted(self, value: T, text: str | None) -> T:
+        """Count the long text of a value, which aliases can repeat: all go into the response."""
         if text is not None:
             self.fields += len(text) // FIELD_CHARACTERS
             if self.fields > self.max_fields:
                 raise ResultTooLarge(self.max_fields, "fields")
-        return text
+        return value
 
     def hold(self, awaitable: A) -> A:
         """Register an awaitable, so that `abandon` can dispose of it after an error elsewhere."""

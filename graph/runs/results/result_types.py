@@ -82,9 +82,11 @@ class EditableTable:
 )
 class Notice:
     severity: str = attribute("Severity: `DEBUG`, `LOG`, `INFO`, `NOTICE` or `WARNING`.")
-    message: str = attribute("Text of the message.")
+    message: str = attribute("Text of the message.", long="message")
     sqlstate: str | None = attribute("SQLSTATE code of the message. Null if the server sent none.")
-    detail: str | None = attribute("Further detail from the server. Null if there is none.")
+    detail: str | None = attribute(
+        "Further detail from the server. Null if there is none.", long="detail"
+    )
     hint: str | None = attribute("Suggestion from the server. Null if there is none.")
 
 
