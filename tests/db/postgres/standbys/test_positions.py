@@ -43,19 +43,19 @@ def test_latest_of_several_positions_counts() -> None:
     assert CIPHER.latest(" ".join([GOOD] * MAX_POSITIONS)) == 1
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "new",
-        GOOD[:-2],
-        f"{GOOD}00",
-        f"{GOOD} -",
-        f"{GOOD}.1",
-        "\u0661" * 48,
-        " ".join([GOOD] * (MAX_POSITIONS + 1)),
-    ],
-)
+NO_POSITIONS = {
+    "none": "",
+    "of a new client": "new",
+    "too short": GOOD[:-2],
+    "too long": f"{GOOD}00",
+    "two marks": f"{GOOD} -",
+    "another sign": f"{GOOD}.1",
+    "other digits": "\u0661" * 48,
+    "too many": " ".join([GOOD] * (MAX_POSITIONS + 1)),
+}
+
+
+@pytest.mark.parametrize("header", NO_POSITIONS.values(), ids=NO_POSITIONS)
 def test_what_is_no_position_is_none(header: str) -> None:
     """Also beside one: it may stand for a later one."""
     assert CIPHER.latest(header) is None
