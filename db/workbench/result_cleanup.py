@@ -25,8 +25,8 @@ from db.workbench.results.scans.scanned_results import FOLDER
 log = logging.getLogger(__name__)
 
 ORPHAN_AGE = timedelta(days=1)
-MAX_FAILURES = 10
-"""Of a batch: beyond, it is the store that fails, which may take long each time."""
+GIVE_UP_AFTER = 10
+"""So many failures in a batch are those of the store itself, and each may take long."""
 
 
 async def delete_expired_runs(database: Database, runner: Runner, limits: RunLimits) -> int:
@@ -78,7 +78,7 @@ async def _delete_each(
             deleted += 1
         except HowdahError as error:
             failures[run_id] = error
-            if len(failures) == MAX_FAILURES:
+            if len(failures) == GIVE_UP_AFTER:
                 break
         else:
             deleted += 1
