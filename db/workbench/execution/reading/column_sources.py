@@ -89,7 +89,7 @@ async def describe(
     if protocol.has_failed(connection):
         if frame is not ALONE:
             return list(columns)
-        await connection.execute("ROLLBACK")
+        await command(connection, "ROLLBACK")
     query = _SOURCES.format(
         max_indexes=MAX_INDEXES,
         types=_join(types),
