@@ -67,8 +67,8 @@ class CompiledProgram:
 
     def is_compiled_for(self, variables: Mapping[str, Any] | None) -> bool:
         """Whether a run with these variables compiles nothing, or only types that first occur."""
-        choice = self._choice(variables)
-        return None in choice or choice in self._variants
+        choice = self._choice(variables) if self._conditions else ()
+        return choice in self._variants or None in choice
 
     async def compile_for(
         self, variables: Mapping[str, Any] | None, thread: Executor | None
@@ -148,15 +148,13 @@ class CompiledProgram:
 
     def _choice(self, variables: Mapping[str, Any] | None) -> Choice:
         """The values of the conditions; None if one is not a boolean, which is an error."""
-        if not self._conditions:
-            return ()
         given = variables or {}
         values = [given.get(name, default) for name, default in self._conditions.items()]
         return tuple([value if value.__class__ is bool else None for value in values])
 
     def _variant(self, variables: Mapping[str, Any] | None) -> Variant | None:
         """The compiled functions; None if they cannot be compiled."""
-        choice = self._choice(variables)
+        choice = self._choice(variables) if self._conditions else ()
         if choice not in self._variants:
             self._keep(choice, self._compile(choice))
         elif len(self._variants) > 1:
