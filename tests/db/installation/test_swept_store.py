@@ -30,7 +30,7 @@ def make_older(folder: Path, age: timedelta) -> None:
 
 
 async def keys(objects: ObjectStore, folder: str) -> list[str]:
-    return [one.key async for batch in objects.list(folder) for one in batch]
+    return sorted([one.key async for batch in objects.list(folder) for one in batch])
 
 
 async def sweep(services: Services) -> int:
