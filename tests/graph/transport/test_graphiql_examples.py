@@ -90,8 +90,10 @@ async def test_tasks_tab_works_in_order(ada: Client, services: Services) -> None
     async with ada.follow(tab.operations["LiveTasks"]) as events:
         await followed(services, ada)
         await ada.ask('mutation { createTask(input: {title: "Wash it"}) { task { id } } }')
-        event = await anext(events)
-    assert event.data["taskChanged"]["task"]["title"] == "Wash it"
+        titles = []
+        while "Wash it" not in titles:  # the event of the toggle may still be under way
+            titles.append((await anext(events)).data["taskChanged"]["task"]["title"])
+    assert titles in (["Wash it"], ["Feed the elephant", "Wash it"])
     assert {*tab.ran, "LiveTasks"} == tab.operations.keys()
 
 
