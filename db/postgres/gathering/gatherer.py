@@ -16,6 +16,7 @@ from db.errors import HowdahError, Overloaded, TimedOut
 from db.figures import SIZES, Distribution
 from db.postgres.gathering.calls import Batch, Call, Rows, divide, fail, settle
 from db.postgres.gathering.gathered_sql import GatheredSql, gather_statement
+from db.postgres.gathering.queues import FEWEST, WINDOW_S, SlidingMinimum, StatementQueue
 from db.postgres.route.connect import Dropped
 from db.postgres.route.sent_statements import callers
 from db.postgres.statements import Statement
@@ -26,54 +27,14 @@ Send: TypeAlias = Callable[[Statement[Any], str, Iterable[Any]], Awaitable[tuple
 It iterates over the arguments when it has a connection.
 """
 
-FEWEST = 2
 SEND_EVERY_S = 0.000_15
 """With a distant database more equal statements may be under way, so that one leaves this often."""
-LARGEST_BATCH = 128
-BATCH_TAKES_S = 0.005
-"""A batch has at most as many callers as the database probably answers in this time."""
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
-WINDOW_S = 10.0
 SPARE_CONNECTIONS = 1
 """Connections that pages leave to others."""
 KEPT_QUEUES = 1_000
 """Of statements without callers. Clients vary them by the columns that they select."""
-
-
-class _StatementQueue:
-    """The callers of one statement."""
-
-    __slots__ = ("batch_size", "call_s", "form", "in_flight", "statement", "waiting")
-
-    def __init__(self, statement: Statement[Any], form: GatheredSql | None) -> None:
-        self.statement = statement
-        self.form = form
-        self.waiting: deque[Call] = deque()
-        self.in_flight = 0
-        self.call_s = _SlidingMinimum(WINDOW_S)
-        """Time that the database spends on one call, without the round trip."""
-        self.batch_size = LARGEST_BATCH
-
-    def row(self, arguments: Sequence[Any]) -> Hashable | None:
-        """The row that a change of one row locks. Nobody else knows the ID of a new row."""
-        form = self.form
-        if form is None or form.row_id is None or form.by_row_id:
-            return None
-        return form.table, arguments[form.row_id]
-
-    def weight(self, arguments: Sequence[Any]) -> int:
-        """How many of a batch a caller counts as."""
-        return 1 if self.form is None or not self.form.arrays else self.form.weight(arguments)
-
-    def learn(self, seconds: float, weight: int, now: float) -> None:
-        if self.call_s.add(max(seconds, 0.0) / weight, now):
-            most = int(BATCH_TAKES_S / max(self.call_s.value, 1e-6))
-            self.batch_size = max(1, min(LARGEST_BATCH, most))
-
-    @property
-    def is_busy(self) -> bool:
-        return self.in_flight > 0 or bool(self.waiting)
 
 
 class Gatherer:
@@ -100,13 +61,13 @@ class Gatherer:
         self._size = size
         self._wait_ms = wait_ms
         self._overloaded = overloaded
-        self._queues: dict[str, _StatementQueue] = {}
-        self._nonempty: dict[_StatementQueue, None] = {}
+        self._queues: dict[str, StatementQueue] = {}
+        self._nonempty: dict[StatementQueue, None] = {}
         self._locked: set[Hashable] = set()
         self._waiting_for: dict[Hashable, list[Call]] = {}
         """The changes of each row that wait, in the order of arrival."""
         self._started: dict[asyncio.Task[Sequence[Call]], Batch] = {}
-        self._round_trip = _SlidingMinimum(WINDOW_S)
+        self._round_trip = SlidingMinimum(WINDOW_S)
         self.concurrency = FEWEST
         """How many equal statements may be under way: more if the database is distant."""
         self._timer: asyncio.TimerHandle | None = None
@@ -122,20 +83,20 @@ class Gatherer:
 
     def gathers(self, statement: Statement[Any]) -> bool:
         """Whether waiting calls of the statement are mostly sent as one."""
-        form = self._queue_of(statement).form
-        return form is not None and not form.is_page
+        return self._queue_of(statement).gathers
 
     def is_full(self, statement: Statement[Any]) -> bool:
         """Whether a call of the statement would wait, to be sent with others."""
         queue = self._queue_of(statement)
         return queue.form is not None and queue.in_flight >= self._most(queue)
 
-    def _most(self, queue: _StatementQueue) -> int:
-        """A page waits only for connections: its rows cost more than its statement."""
+    def _most(self, queue: StatementQueue) -> int:
+        """A long page waits only for connections: its rows cost more than its statement."""
         form = queue.form
-        if form is not None and form.is_page:
-            return max(1, self._size - SPARE_CONNECTIONS)
-        return self.concurrency
+        if form is None or not form.is_page:
+            return self.concurrency
+        most = 2 * self.concurrency - FEWEST if queue.gathers else self._size
+        return max(1, min(most, self._size - SPARE_CONNECTIONS))
 
     def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
         """The rows of the statement; await them at once.
@@ -155,29 +116,30 @@ class Gatherer:
         return self._send_first(queue, arguments, row)
 
     async def _send_first(
-        self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
+        self, queue: StatementQueue, arguments: Sequence[Any], row: Hashable | None
     ) -> Rows:
         queue.in_flight += 1
+        queue.calls += 1
         if row is not None:
             self._locked.add(row)
         try:
             return await self._send_alone(queue, arguments)
         finally:
             self._locked.discard(row)
-            self._finish(queue)
+            self._finish(queue, 1)
 
-    def _queue_of(self, statement: Statement[Any]) -> _StatementQueue:
+    def _queue_of(self, statement: Statement[Any]) -> StatementQueue:
         queue = self._queues.get(statement.sql)
         if queue is None:
             if len(self._queues) >= KEPT_QUEUES:
                 self._queues = {key: old for key, old in self._queues.items() if old.is_busy}
-            queue = self._queues[statement.sql] = _StatementQueue(
+            queue = self._queues[statement.sql] = StatementQueue(
                 statement, gather_statement(statement)
             )
         return queue
 
     async def _send_alone(
-        self, queue: _StatementQueue, arguments: Sequence[Any], batch: Batch | None = None
+        self, queue: StatementQueue, arguments: Sequence[Any], batch: Batch | None = None
     ) -> Rows:
         """`batch` is that of a call that has waited."""
         rows, seconds = await self._send(
@@ -190,7 +152,7 @@ class Gatherer:
         queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
-    def _wait(self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None) -> Call:
+    def _wait(self, queue: StatementQueue, arguments: Sequence[Any], row: Hashable | None) -> Call:
         loop = self._loop
         call = Call(loop=loop)
         call.arguments = arguments
@@ -209,8 +171,10 @@ class Gatherer:
             self._timer = loop.call_at(call.expires, self._expire)
         return call
 
-    def _finish(self, queue: _StatementQueue) -> None:
+    def _finish(self, queue: StatementQueue, calls: int) -> None:
+        """Of a statement with so many callers."""
         queue.in_flight -= 1
+        queue.calls -= calls
         if self._nonempty:
             self._send_waiting()
 
@@ -223,10 +187,11 @@ class Gatherer:
             if not queue.waiting:
                 del self._nonempty[queue]
 
-    def _batch(self, queue: _StatementQueue) -> list[Call]:
+    def _batch(self, queue: StatementQueue) -> list[Call]:
         """The next callers, without those whose row another statement is changing."""
-        left, batch, passed = queue.batch_size, list[Call](), deque[Call]()
-        while queue.waiting and left > 0:
+        left, share = queue.batch_size, queue.share
+        batch, passed = list[Call](), deque[Call]()
+        while queue.waiting and left > 0 and len(batch) < share:
             call = queue.waiting.popleft()
             if call.done():
                 self._remove(call)
@@ -255,12 +220,13 @@ class Gatherer:
         if not of_row:
             del self._waiting_for[row]
 
-    def _start(self, queue: _StatementQueue, calls: list[Call]) -> None:
+    def _start(self, queue: StatementQueue, calls: list[Call]) -> None:
         rows = [call.row for call in calls if call.row is not None]
-        self._batches.add(len(calls))
         queue.in_flight += 1
         self._locked.update(rows)
-        batch = Batch(calls)
+        batch, count = Batch(calls), len(calls)
+        queue.calls += count
+        self._batches.add(count)
         # In the context of a caller: else it would be that of whoever ended the last statement.
         task = self._loop.create_task(
             self._run_batch(queue, batch), context=calls[0].context.copy()
@@ -274,11 +240,11 @@ class Gatherer:
                 for call in task.result():
                     call.expires = self._loop.time() + self._wait_ms / 1000  # it waits anew
                     self._start(queue, [call])
-            self._finish(queue)
+            self._finish(queue, count)
 
         task.add_done_callback(end)
 
-    async def _run_batch(self, queue: _StatementQueue, batch: Batch) -> Sequence[Call]:
+    async def _run_batch(self, queue: StatementQueue, batch: Batch) -> Sequence[Call]:
         """Settles the calls of a batch; returns those that must be sent each by itself."""
         try:
             if len(batch.calls) == 1:
@@ -295,7 +261,7 @@ class Gatherer:
                 fail(call, error)
             return ()
 
-    async def _run_gathered(self, queue: _StatementQueue, batch: Batch) -> Sequence[Call]:
+    async def _run_gathered(self, queue: StatementQueue, batch: Batch) -> Sequence[Call]:
         form, statement = cast("GatheredSql", queue.form), queue.statement
         if form.row_id is not None:  # replicas lock rows in one order, so they rarely deadlock
             row_id = form.row_id
@@ -323,7 +289,7 @@ class Gatherer:
         return again
 
     def _limiting(
-        self, limit: asyncio.Timeout, queue: _StatementQueue
+        self, limit: asyncio.Timeout, queue: StatementQueue
     ) -> Callable[[Sequence[Sequence[Any]]], list[Any]]:
         """Makes the arguments, and limits the time of a read from then on."""
         form = cast("GatheredSql", queue.form)
@@ -357,25 +323,3 @@ class Gatherer:
         for batch in self._started.values():
             if not batch.is_sent:
                 yield from batch.calls
-
-
-class _SlidingMinimum:
-    """The smallest value of the last one to two windows."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._ends = 0.0
-        self._last = self._current = math.inf
-        self.value = 0.0
-
-    def add(self, value: float, now: float) -> bool:
-        """Returns whether the minimum may have changed."""
-        if now >= self._ends:
-            self._ends = now + self._window_s
-            self._last, self._current = self._current, value
-        elif value < self._current:
-            self._current = value
-        else:
-            return False
-        self.value = min(self._last, self._current)
-        return True

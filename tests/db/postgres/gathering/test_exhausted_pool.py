@@ -10,7 +10,7 @@ import pytest
 from db.errors import Overloaded
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, open_database
-from db.postgres.gathering import gatherer
+from db.postgres.gathering import gatherer, queues
 from db.postgres.leases import Lease
 from db.tasks import Tasks
 from tests.fixtures.database import connections_in_use
@@ -64,7 +64,7 @@ async def test_call_waits_once(
     """Not in the queue of its statement, and then for a connection."""
     database = await open_database(committed_url, pool_size=1, wait_ms=100)
     async with connections_in_use(database):
-        gate = Gate(database, monkeypatch, free=gatherer.FEWEST)
+        gate = Gate(database, monkeypatch, free=queues.FEWEST)
         calls = [work(database, committed_owner) for _ in range(6)]
         async with patience():
             ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -80,8 +80,8 @@ async def test_read_that_waits_for_a_connection_is_not_split_up(
 ) -> None:
     """It is not slow: it was not sent."""
     for name in ("_size", "concurrency"):
-        monkeypatch.setattr(committed._gatherer, name, gatherer.FEWEST)
-    monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
+        monkeypatch.setattr(committed._gatherer, name, queues.FEWEST)
+    monkeypatch.setattr(queues, "BATCH_TAKES_S", 1)
     await get(committed, committed_owner)
     gate = Gate(committed, monkeypatch, free=0)
     calls = [asyncio.ensure_future(get(committed, committed_owner)) for _ in range(6)]

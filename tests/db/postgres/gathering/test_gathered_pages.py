@@ -1,4 +1,4 @@
-"""Pages of concurrent callers are sent as one statement once all connections are in use."""
+"""Pages of concurrent callers share statements: short ones as rows do, others for connections."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from db.concurrency.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window
 from db.postgres.engine import Database
-from db.postgres.gathering import gatherer
+from db.postgres.gathering import queues
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements
 
@@ -19,14 +19,15 @@ NEWEST_FIRST = SortOrder("created_at", descending=True)
 def two_pages_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it depends on the machine how many are sent together."""
     monkeypatch.setattr(committed._gatherer, "_size", 3)
-    monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
+    monkeypatch.setattr(queues, "BATCH_TAKES_S", 1)
+    monkeypatch.setattr(queues, "SHORT_PAGE_S", 0)
 
 
 async def create(database: Database, owner: OwnerId, title: str) -> None:
     await database.write(lambda session: Tasks(session, owner).create(title=title))
 
 
-async def test_page_waits_for_connections_only(
+async def test_long_page_waits_for_connections_only(
     committed: Database,
     committed_owner: OwnerId,
     sent: Statements,
@@ -46,7 +47,7 @@ async def test_page_waits_for_connections_only(
         assert any("unnest(" in sql for sql in sent) is together
 
 
-async def test_pages_of_a_user_alone_do_not_wait_for_turns(
+async def test_long_pages_of_a_user_alone_do_not_wait_for_turns(
     committed: Database, committed_owner: OwnerId, sent: Statements
 ) -> None:
     """They are sent together, which matters with a distant database; beside others they wait."""
@@ -64,3 +65,26 @@ async def test_pages_of_a_user_alone_do_not_wait_for_turns(
         pages = await asyncio.gather(*(page() for _ in range(10)))
         assert [[row.title for row in found.rows] for found in pages] == [["a"]] * 10
         assert len(sent) == (10 if others else 3)
+
+
+async def test_short_pages_share_statements_while_connections_are_free(
+    committed: Database,
+    committed_owner: OwnerId,
+    sent: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def page() -> Page[TaskRow]:
+        async with committed.read(share=FairSlots("reads").of("one")) as session:
+            return await Tasks(session, committed_owner).page(Window(2), TaskFilter(), NEWEST_FIRST)
+
+    monkeypatch.setattr(queues, "SHORT_PAGE_S", 10)
+    monkeypatch.setattr(committed._gatherer, "_size", 20)
+    for title in "abc":
+        await create(committed, committed_owner, title)
+    await page()  # now it is known to be short
+    committed._gatherer.concurrency = queues.FEWEST  # whatever the machine
+    sent.clear()
+    pages = await asyncio.gather(*(page() for _ in range(10)))
+    assert [[row.title for row in found.rows] for found in pages] == [["c", "b"]] * 10
+    assert len(sent) < 10
+    assert any("unnest(" in sql for sql in sent)

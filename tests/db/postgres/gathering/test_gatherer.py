@@ -15,7 +15,7 @@ from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded, Ti
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database, open_database
-from db.postgres.gathering import gatherer
+from db.postgres.gathering import gatherer, queues
 from db.postgres.gathering.gathered_sql import gather_statement
 from db.postgres.route.connect import Dropped
 from db.postgres.sessions import ReadSession, Session
@@ -35,7 +35,7 @@ BY_ID = SortOrder("id", descending=False)
 def two_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it depends on the machine how many are sent at once and together."""
     monkeypatch.setattr(committed._gatherer, "_size", 2)
-    monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
+    monkeypatch.setattr(queues, "BATCH_TAKES_S", 1)
 
 
 @pytest.fixture

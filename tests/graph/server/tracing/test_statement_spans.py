@@ -9,7 +9,7 @@ from opentelemetry.trace import Tracer
 from db.kit.base import new_id
 from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, open_database
-from db.postgres.gathering import gatherer
+from db.postgres.gathering import queues
 from db.postgres.sessions import Session
 from db.tasks import Tasks
 from graph.server.tracing.recording import recording
@@ -35,7 +35,7 @@ async def test_gathered_statement_is_in_the_trace_of_each_caller(
     exporting: OtlpCollector,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)  # else it depends on the machine
+    monkeypatch.setattr(queues, "BATCH_TAKES_S", 1)  # else it depends on the machine
     owner = await add_person(committed, "Ada")
 
     async def get(database: Database) -> None:

@@ -1,0 +1,50 @@
+"""How many callers share a statement."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import Integer, bindparam, select
+
+from db.postgres.gathering.calls import Call
+from db.postgres.gathering.gathered_sql import gather_statement
+from db.postgres.gathering.queues import LARGEST_BATCH, SHORT_PAGE_S, StatementQueue
+from db.postgres.statements import Statement, compile_change, compile_statement
+from db.tasks import Tasks
+
+TABLE = Tasks.table()
+TASK = TABLE.c
+MINE = (TASK.owner_id == bindparam("owner_id"), TASK.id == bindparam("id"))
+READ = compile_statement(select(TASK.title).where(*MINE))
+CHANGE = compile_change(TABLE.update().where(*MINE).values(completed=True).returning(TASK.id))
+PAGE = compile_statement(
+    select(TASK.title).where(MINE[0]).order_by(TASK.id).limit(bindparam("limit", type_=Integer()))
+)
+
+
+def queue_of(statement: Statement[Any], *, under_way: int, waiting: int) -> StatementQueue:
+    queue = StatementQueue(statement, gather_statement(statement))
+    queue.calls = under_way
+    queue.waiting.extend(Call() for _ in range(waiting))
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("statement", "share"),
+    [(CHANGE, 5), (PAGE, 5), (READ, LARGEST_BATCH)],
+    ids=["change", "page", "read"],
+)
+async def test_share_of_what_is_known(statement: Statement[Any], share: int) -> None:
+    queue = queue_of(statement, under_way=1, waiting=8)
+    queue.learn(SHORT_PAGE_S / 2, 1, asyncio.get_running_loop().time())
+    assert queue.gathers
+    assert queue.share == share
+
+
+@pytest.mark.parametrize("seconds", [None, SHORT_PAGE_S * 2])
+async def test_page_is_long_until_it_was_short(seconds: float | None) -> None:
+    queue = queue_of(PAGE, under_way=1, waiting=8)
+    if seconds is not None:
+        queue.learn(seconds, 1, asyncio.get_running_loop().time())
+    assert not queue.gathers
+    assert queue.share == LARGEST_BATCH
