@@ -58,8 +58,8 @@ def _parse_big_int(value: Any) -> int:
 scalar_map: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A time as an RFC 3339 string in UTC, such as `2026-11-21T10:00:00.123456Z`. "
-        "Inputs may use any UTC offset.",
+        description="A time as an RFC 3339 string in UTC, such as `2026-11-21T10:00:00.12+00:00`. "
+        "The texts sort as the times do. Inputs may use any UTC offset.",
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
         serialize=_serialize_time,
         parse_value=_parse_time,

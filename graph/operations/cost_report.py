@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from db.kit.base import to_timestamp_text
 from db.users.cost_allowance import Standing
 from graph.operations.plans import Prepared
 
@@ -22,6 +23,6 @@ def report_cost(
         "requested": prepared.cost.run(variables),
         "allowed": prepared.max_cost,
         "remaining": None if standing is None else standing.remaining,
-        "resetsAt": None if standing is None else standing.resets_at,
+        "resetsAt": standing and to_timestamp_text(standing.resets_at),
     }
     return _encode({EXTENSION: cost})[1:-1]

@@ -5,10 +5,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+import msgspec
 from sqlalchemy.pool import NullPool
 
 from db.concurrency.waiting import Backoff, retry
@@ -43,6 +43,10 @@ class TlsRefused(ConnectionError):
     """The server refused TLS, or is not PostgreSQL."""
 
 
+class WrongTimeZone(ConnectionError):
+    """A pooler does not pass the time zone on."""
+
+
 # Errors of a connection attempt
 _REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Transient: the server is starting, restarting or out of connections.
@@ -55,7 +59,7 @@ _PASSING = (
     asyncpg.CrashShutdownError,
     asyncpg.TargetServerAttributeNotMatched,
 )
-_LASTING = (ssl.SSLError, TlsRefused)
+_LASTING = (ssl.SSLError, TlsRefused, WrongTimeZone)
 _DROPPED = (
     ConnectionError,
     asyncpg.PostgresConnectionError,
@@ -113,6 +117,11 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "Check host and port in HOWDAH_DATABASE_URL; if it has no TLS, use sslmode=disable.",
     ),
     (
+        (WrongTimeZone,),
+        "The pooler at {place} ignores the time zone that Howdah asks for, which is UTC.",
+        "Make it the default: ALTER ROLE {user} SET timezone = 'UTC'; then restart the pooler.",
+    ),
+    (
         (ssl.SSLError,),
         "TLS with the database at {place} failed: {detail}.",
         "Check sslmode and sslrootcert in its URL: HOWDAH_DATABASE_URL, or the direct one.",
@@ -148,6 +157,8 @@ LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
 15 seconds (db.replicas), so its transaction can not end after others have taken over its work."""
 
 
+_UTC = {"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Universal", "Zulu", "Etc/UCT", "UCT"}
+
 _ANSWERED_LAST: dict[tuple[tuple[str, int], ...], tuple[str, int]] = {}
 """By the hosts of a URL."""
 
@@ -161,8 +172,8 @@ async def connect(
 ) -> asyncpg.Connection:
     """Opens one connection in one attempt.
 
-    What is or may be a pooler in transaction mode gets no settings but the name: they would be left
-    to the next client.
+    What is or may be a pooler in transaction mode gets no settings but the name and the time zone,
+    which poolers keep for each client: others would be left to the next client.
     """
     # A pooler may run each statement on another server connection: prepare none.
     connection = await _connect_to_any(
@@ -171,8 +182,10 @@ async def connect(
         connection_class=connection_class(),
         command_timeout=statement_timeout_ms / 1000,
         statement_cache_size=0 if url.pooled else 100,
-        server_settings={} if url.pooled else {"application_name": application_name},
+        server_settings={"timezone": "UTC"}
+        | ({} if url.pooled else {"application_name": application_name}),
     )
+    _require_utc(connection)
     await _set_json_codecs(connection)
     if url.pooled is False:
         await keep_settings(connection, settings or {})
@@ -225,24 +238,33 @@ async def keep_settings(connection: asyncpg.Connection, settings: Mapping[str, s
         raise
 
 
+def _require_utc(connection: asyncpg.Connection) -> None:
+    """The server reports its time zone. Timestamps are read as it writes them (`db.kit.base`)."""
+    zone = getattr(connection.get_settings(), "TimeZone", "UTC")
+    if zone not in _UTC:
+        connection.terminate()
+        raise WrongTimeZone(zone)
+
+
 async def _set_json_codecs(connection: asyncpg.Connection) -> None:
-    """Passes JSON as text, because SQLAlchemy's JSON types encode it. Sends no query."""
-    for name, version in (("json", b""), ("jsonb", b"\x01")):
-        await connection.set_type_codec(
-            name,
-            schema="pg_catalog",
-            format="binary",
-            encoder=partial(_to_json, version),
-            decoder=partial(_from_json, len(version)),
-        )
+    """Passes JSONB as text, because SQLAlchemy's type encodes it. Sends no query.
 
-
-def _to_json(version: bytes, text: str) -> bytes:
-    return version + text.encode()
-
-
-def _from_json(start: int, data: bytes) -> Any:
-    return json.loads(data[start:])
+    The only values of JSON are timestamps (`db.kit.base`).
+    """
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda text: b"\x01" + text.encode(),
+        decoder=lambda data: json.loads(data[1:]),
+    )
+    await connection.set_type_codec(
+        "json",
+        schema="pg_catalog",
+        format="binary",
+        encoder=str.encode,
+        decoder=msgspec.json.Decoder(str).decode,
+    )
 
 
 async def connect_with_retry(

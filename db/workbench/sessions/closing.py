@@ -12,7 +12,7 @@ from db.database_sessions import (
 )
 from db.events import EventBus
 from db.kit.audit import AuditKind, record
-from db.kit.base import OwnerId
+from db.kit.base import OwnerId, to_timestamp_text
 from db.postgres.sessions import Session
 from db.runs import Failure, RunRow, SessionQueue
 from db.workbench.execution.live_status import publish_change
@@ -63,7 +63,7 @@ async def record_close(session: Session, row: DatabaseSessionRow, reason: CloseR
         owner_id=row.owner_id,
         subject_id=row.id,
         subject_name=row.name,
-        details={"reason": reason, "openedAt": row.opened_at.isoformat()},
+        details={"reason": reason, "openedAt": to_timestamp_text(row.opened_at)},
     )
 
 

@@ -15,7 +15,7 @@ from db.saved_queries.rules import (
 )
 from db.saved_queries.sql_file import FileQuery, RejectedQuery, parse_queries
 
-NOW = TimestampText("2026-01-01T00:00:00.000000Z")
+NOW = TimestampText("2026-01-01T00:00:00+00:00")
 PIECES = [
     *("-- @query x", "--@folder", "-- \\@parameter {}", "--\t\\\\@query", "-- @queryx", "SELECT 1"),
     *(";", "\n", "\n;\n", "\r\n", "\r", " ", "\t", "\u2028", "\x85", "\ufeff", "$1", "'", "é"),

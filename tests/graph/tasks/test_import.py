@@ -42,7 +42,7 @@ async def test_import_tasks_is_idempotent(ada: Client, bob: Client) -> None:
     assert (again["created"], again["unchanged"], len(again["rejected"])) == (0, 2, 1)
     feed, wash = (await ada.ask(TITLES))["tasks"]["nodes"]
     assert (feed["title"], feed["completed"]) == ("Feed", True)
-    assert feed["createdAt"] == feed["completedAt"] == "2020-01-01T08:00:00.000000Z"
+    assert feed["createdAt"] == feed["completedAt"] == "2020-01-01T08:00:00+00:00"
     assert (wash["title"], wash["completed"], wash["completedAt"]) == ("Wash", False, None)
     assert (await bob.ask(TITLES))["tasks"]["nodes"] == []
     assert (await imported(bob, OLD))["created"] == 2

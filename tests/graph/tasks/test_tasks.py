@@ -44,7 +44,7 @@ async def test_task_lifecycle(ada: Client) -> None:
     )
     task = made["createTask"]["task"]
     assert (task["title"], task["description"], task["version"]) == ("Feed", "twice", 1)
-    assert task["createdAt"].endswith("Z")
+    assert task["createdAt"].endswith("+00:00")
     task_id = task["id"]
     changed = await ada.ask(UPDATE, input={"id": task_id, "description": None, "completed": True})
     assert changed["updateTask"]["task"]["description"] is None

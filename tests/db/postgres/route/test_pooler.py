@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
+from db.postgres.route.connect import connect
 from db.postgres.route.pooling import NO_DIRECT_URL, check_direct_url
 from db.postgres.route.urls import parse_url
 from tests.fixtures.connected import connected
@@ -74,6 +75,20 @@ async def test_pooler_returns_each_process_its_own_results(
     await asyncio.gather(*(client(pooled_url, number) for number in range(1, PROCESSES + 1)))
     assert await observer.fetchval("SELECT sum(n) FROM notes") == PROCESSES * CHANGES
     assert await others(observer) <= SERVER_CONNECTIONS
+
+
+async def test_each_client_has_its_own_time_zone(
+    committed_url: str, observer: asyncpg.Connection
+) -> None:
+    name = await observer.fetchval("SELECT current_database()")
+    await observer.execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Europe/Berlin'")
+    async with pgbouncer(committed_url, "") as url, connected(url) as other:
+        ours = await connect(parse_url(url))
+        for _ in range(3):
+            await other.execute("SET timezone = 'America/St_Johns'")
+            found = await ours.fetchval("SELECT to_json(timestamptz '2026-07-01 12:00Z')")
+            assert found == "2026-07-01T12:00:00+00:00"
+        await ours.close()
 
 
 async def test_pooler_survives_closed_server_connection(

@@ -118,7 +118,7 @@ async def test_list_users_reads_all_pages(services: Services) -> None:
 
 def test_describe_user_removes_control_characters() -> None:
     row = UserRow(
-        new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
+        new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00+00:00")
     )
     assert describe_user(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (external)  Ada[2J"
 
