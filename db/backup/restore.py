@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from db.backup.archive import Manifest, Reader, TableManifest, damaged_error, read_archive
+from db.backup.first_writes import put_back, require_events_stay, require_unused, set_aside
 from db.backup.indexes import drop_indexes, make_indexes
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.signature import BackupKeys
@@ -22,7 +23,6 @@ from db.backup.tables import (
     revision_of,
     tables_of,
 )
-from db.backup.traces import put_back, require_events_stay, require_unused, set_aside
 from db.errors import BadInput, Conflict
 from db.installation import end_copied_work
 from db.objects.store import ObjectStore

@@ -142,9 +142,7 @@ class Operations:
         context.task = self._deadlines.task()
         slot = None
         try:
-            context.cost = cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-            if self._allowance is not None:
-                await self._spend(self._allowance, cost, prepared, context)
+            cost = await self._count_cost(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
             if not prepared.plan.is_compiled_for(variables):
                 await self._compile(prepared, variables, context)
@@ -162,6 +160,10 @@ class Operations:
             answer = _answer(ExecutionResult(None, errors), context.request_id)
         except _REFUSALS as error:
             answer = refuse(self._explain(error), request_id=context.request_id)
+        except Exception:  # the transport answers it
+            code = HowdahError.code
+            self._observer.ended(prepared, context, code, time.perf_counter() - began)
+            raise
         finally:
             if slot is not None:
                 slot.end()
@@ -195,9 +197,7 @@ class Operations:
     ) -> AsyncGenerator[Answer]:
         request_id = context.request_id
         try:
-            context.cost = cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-            if self._allowance is not None:
-                await self._spend(self._allowance, cost, prepared, context)
+            cost = await self._count_cost(prepared, variables, context)
             slot = await self.admission.slot(context, cost=cost)
             try:
                 if not prepared.plan.is_compiled_for(variables):
@@ -243,18 +243,19 @@ class Operations:
         async with self.admission.document(context):
             await self._plans.compile(prepared, variables)
 
-    @staticmethod
-    async def _spend(
-        allowance: CostAllowance, cost: int, prepared: Prepared, context: Context
-    ) -> None:
-        """Count the cost of an operation, except of anonymous clients, who have other limits.
+    async def _count_cost(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> int:
+        """Of an operation, and of its user in this minute; anonymous clients have other limits.
 
         Raises:
-            TooLarge: it exceeds what a user may request in a minute.
-            RateLimited: it exceeds what is left of it.
+            TooLarge: it exceeds what an operation, or a user in a minute, may request.
+            RateLimited: it exceeds what is left of the minute.
         """
-        if context.viewer is not None and not prepared.urgent:
-            await allowance.spend(context.viewer.id, cost)
+        context.cost = cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+        if self._allowance is not None and context.viewer is not None and not prepared.urgent:
+            await self._allowance.spend(context.viewer.id, cost)
+        return cost
 
     def _with_cost(
         self,

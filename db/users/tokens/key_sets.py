@@ -63,13 +63,13 @@ class KeySet:
         self._clock = clock
         self._keys: Sequence[VerifyingKey] = ()
         self._fetched_at = self._attempted_at = float("-inf")
-        self._refresh_lock = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def matching(self, key_id: str | None) -> Sequence[VerifyingKey]:
         """Keys with this `kid`, or all keys if the token has none."""
         old = self._clock() - self._fetched_at > MAX_AGE_S
         known = self._known(key_id)
-        if known and (not old or self._refresh_lock.locked()):
+        if known and (not old or self._fetching is not None):
             return known
         await self._refresh()
         return self._known(key_id)
@@ -78,10 +78,12 @@ class KeySet:
         return [key for key in self._keys if key_id in (None, key.key_id)]
 
     async def _refresh(self) -> None:
-        async with self._refresh_lock:
-            if self._clock() - self._attempted_at >= RETRY_AFTER_S:
-                self._attempted_at = self._clock()
-                await self._fetch()
+        """Callers share an attempt, which does not end with the request that has begun it."""
+        if self._fetching is None and self._clock() - self._attempted_at >= RETRY_AFTER_S:
+            self._attempted_at = self._clock()
+            self._fetching = asyncio.create_task(self._fetch())
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)
         if not self._keys:
             raise Unavailable(
                 "The keys of the token's issuer cannot be fetched.",
@@ -98,6 +100,8 @@ class KeySet:
             log.warning(
                 "the keys at %s cannot be fetched, using the cached ones: %r", self._url, error
             )
+        finally:
+            self._fetching = None
 
     async def _download(self) -> bytes:
         import httpx

@@ -15,7 +15,7 @@ from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused, deadlines
-from graph.operations.admission import MAX_ANONYMOUS_CONCURRENCY
+from graph.operations.admission import MAX_ANONYMOUS_CONCURRENCY, Admission
 from graph.operations.limits import RequestLimits
 from graph.schema import schema as api
 from graph.server.observer import OperationObserver
@@ -226,6 +226,19 @@ async def test_operation_is_observed_once() -> None:
         ("Query.hello", "OK"): 1,
         ("Query.meet", "OVERLOADED"): 1,
     }
+
+
+async def test_operation_that_fails_before_it_runs_is_observed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def break_down(*_: object, **__: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(Admission, "slot", break_down)
+    observer = OperationObserver(OperationLog(slow_s=60))
+    with pytest.raises(LookupError):
+        await run("{ hello }", observer=observer)
+    assert list(observer.durations) == [("Query.hello", "INTERNAL")]
 
 
 async def follow(text: str) -> list[Answer]:

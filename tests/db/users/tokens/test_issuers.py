@@ -285,6 +285,17 @@ async def test_key_set_limits_fetches_for_unknown_key(issuer: Issuer) -> None:
     assert len(issuer.asked) == 2
 
 
+async def test_fetch_of_keys_outlives_the_request_that_began_it(issuer: Issuer) -> None:
+    issuer.publish(RSA)
+    keys = KeySet(issuer.url, tls=issuer.trusted, clock=Clock())
+    first = asyncio.create_task(keys.matching(None))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert len(await keys.matching(None)) == 1
+    assert len(issuer.asked) == 1
+
+
 async def test_key_set_is_used_while_issuer_is_down(issuer: Issuer) -> None:
     clock = Clock()
     issuer.publish(RSA)

@@ -23,14 +23,14 @@ from db.postgres.schema.downgrades import dropped_by
 from db.users import LOCAL_ADMIN
 
 _EVENTS = "audit_events"
-_TRACES = {_EVENTS, "rate_limits", "sessions"}
-"""Every session belongs to a user, and only the local admin is a trace."""
+_FIRST_WRITES = {_EVENTS, "rate_limits", "sessions"}
+"""Every session belongs to a user, and only the local admin is a first write."""
 
 
 async def require_unused(connection: asyncpg.Connection, tables: Sequence[Table]) -> None:
     """Raises Conflict if a user has written anything."""
     for table in tables:
-        if table.name in _TRACES:
+        if table.name in _FIRST_WRITES:
             continue
         if table.name == "users":
             is_used = await connection.fetchval(HAS_USERS, LOCAL_ADMIN)
@@ -48,7 +48,7 @@ async def require_events_stay(connection: asyncpg.Connection, present: str, revi
 
 
 async def set_aside(connection: asyncpg.Connection, tables: Sequence[Table]) -> None:
-    """Empties the tables of traces, in the transaction of the load and after `require_unused`."""
+    """Empties the tables of first writes, in the transaction of the load. Call `require_unused`."""
     if _has_events(tables):
         await connection.execute(SET_EVENTS_ASIDE)
     await connection.execute(REMOVE_ATTEMPTS)
