@@ -37,7 +37,7 @@ def to_json(event: AuditEventRow) -> bytes:
 def to_columns(event: AuditEventRow) -> str:
     """One line, without the control characters that names and statements may contain."""
     fields = (
-        event.created_at.partition(".")[0].replace("T", " "),
+        event.created_at[:19].replace("T", " "),
         f"{event.kind:22}",
         f"{event.outcome:9}",
         event.actor_email or (id_of("user", event.actor_id) if event.actor_id else "-"),

@@ -249,7 +249,7 @@ def _require_utc(connection: asyncpg.Connection) -> None:
 async def _set_json_codecs(connection: asyncpg.Connection) -> None:
     """Passes JSONB as text, because SQLAlchemy's type encodes it. Sends no query.
 
-    The only values of JSON are timestamps (`db.kit.base`).
+    JSON is what timestamps are read as (`db.kit.base`).
     """
     await connection.set_type_codec(
         "jsonb",
@@ -263,7 +263,7 @@ async def _set_json_codecs(connection: asyncpg.Connection) -> None:
         schema="pg_catalog",
         format="binary",
         encoder=str.encode,
-        decoder=msgspec.json.Decoder(str).decode,
+        decoder=msgspec.json.Decoder().decode,
     )
 
 
