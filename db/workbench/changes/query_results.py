@@ -15,6 +15,7 @@ from db.workbench.execution.reading import protocol
 from db.workbench.execution.reading.client_encoding import stores_any_bytes
 from db.workbench.execution.run_failures import CONNECTION_LOST, ended_by_server
 from db.workbench.execution.statement.batch import BatchContext
+from db.workbench.results.numbers import number_of
 from db.workbench.results.value_conversion import RowLoader
 
 MAX_RETURNED_BYTES = 8 * 1024 * 1024
@@ -91,13 +92,13 @@ class StatementSender:
         return results
 
     def _first_row(self, result: PGresult) -> tuple[Any, ...] | None:
-        loader = RowLoader()
-        (row,) = loader.parse_floats(loader.load_part(result, 0, 1))
+        (loaded,) = RowLoader().load_part(result, 0, 1)
+        row = tuple(number_of(cell, result.ftype(at)) for at, cell in enumerate(loaded))
         self._bytes_left -= sum(len(cell.encode()) if isinstance(cell, str) else 8 for cell in row)
         if self._bytes_left < 0:
             self.is_truncated = True
             return None
-        return tuple(row)
+        return row
 
     def _failure_of(self, result: PGresult, text: str) -> Failure:
         """Without a position: the statements are ours."""

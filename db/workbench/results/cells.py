@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import msgspec
 from db.kit.base import OwnerId
 from db.row_scans.row_order import RowPlace
 from db.runs import Column
+from db.workbench.results.numbers import Show
 from db.workbench.results.result_store import SPAN_BYTES, ResultStore
 
 BYTEA = 17
@@ -82,20 +83,21 @@ async def _read(
 
 
 async def collect_rows(
-    batches: AsyncIterator[list[tuple[int, bytes]]], *, max_bytes: int, max_cell: int | None
+    batches: AsyncIterator[list[tuple[int, bytes]]],
+    *,
+    max_bytes: int,
+    show: Show | None,
+    max_cell: int | None,
 ) -> RowSlice:
     """The first rows that take at most `max_bytes` when cut, at least one if there is one."""
     found, size, read = RowSlice([], [], []), 0, 0
     async for batch in batches:
         lines = [line for _, line in batch]
         total = sum(map(len, lines))
-        cut: list[CutLine]
-        if max_cell is None:
-            cut = [(line, []) for line in lines]
-        elif total <= NO_THREAD_BYTES:
-            cut = [cut_line(line, max_cell) for line in lines]
+        if total <= NO_THREAD_BYTES:
+            cut = _cut_lines(lines, show, max_cell)
         else:
-            cut = await asyncio.to_thread(_cut_lines, lines, max_cell)
+            cut = await asyncio.to_thread(_cut_lines, lines, show, max_cell)
         for (position, _), (line, cells) in zip(batch, cut, strict=True):
             size += len(line)
             if size > max_bytes and found.lines:
@@ -109,7 +111,11 @@ async def collect_rows(
     return found
 
 
-def _cut_lines(lines: Sequence[bytes], max_cell: int) -> list[CutLine]:
+def _cut_lines(lines: Iterable[bytes], show: Show | None, max_cell: int | None) -> list[CutLine]:
+    if show is not None:
+        lines = map(show, lines)
+    if max_cell is None:
+        return [(line, []) for line in lines]
     return [cut_line(line, max_cell) for line in lines]
 
 

@@ -12,6 +12,7 @@ import msgspec
 from db.runs import Column
 from db.workbench.results.arrow_stream import encode_arrow
 from db.workbench.results.copied_bytes import raw_writer
+from db.workbench.results.numbers import Show, showing_numbers
 from db.workbench.results.parquet import encode_parquet
 from db.workbench.results.record_batches import require_arro3
 
@@ -70,7 +71,7 @@ def encode_rows(
         cell = _safe_csv_cell if spreadsheet_safe else _csv_cell
         return _encode_lines(_csv_writer(cell), batches, head=_csv_line(names, cell))
     if format == ResultFormat.JSONL:
-        return _encode_lines(_jsonl_writer(unique_names(names)), batches)
+        return _encode_lines(_jsonl_writer(unique_names(names), showing_numbers(columns)), batches)
     if format == ResultFormat.RAW:
         return _encode_lines(raw_writer(columns), batches)
     oids = [column.type_oid for column in columns]
@@ -125,12 +126,12 @@ def _csv_cell(value: Any) -> str:
             return str(value)
 
 
-def _jsonl_writer(names: Sequence[str]) -> Callable[[Iterable[bytes]], bytes]:
+def _jsonl_writer(names: Sequence[str], show: Show | None) -> Callable[[Iterable[bytes]], bytes]:
     """Copies the encoded values without decoding them."""
     keys = [_encode(name) + b":" for name in names]
 
     def line(row: bytes) -> bytes:
-        values = zip(keys, _decode_raw(row), strict=True)
+        values = zip(keys, _decode_raw(show(row) if show else row), strict=True)
         return b"{" + b",".join(key + bytes(value) for key, value in values) + b"}\n"
 
     return lambda lines: b"".join(map(line, lines))

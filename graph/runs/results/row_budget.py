@@ -9,6 +9,7 @@ from uuid import UUID
 from db.errors import TooLarge
 from db.runs import RunRow
 from db.workbench.results.cells import RowSlice, collect_rows, read_cell
+from db.workbench.results.numbers import Show
 from graph.context import Context
 
 MIB = 1024 * 1024
@@ -42,7 +43,7 @@ class RowBudget:
         return budget
 
     async def read(self, run_id: UUID, *, offset: int, first: int) -> list[bytes]:
-        """Returns up to `first` rows, each as a line of JSON; fewer if they are large.
+        """Returns up to `first` rows, each as a stored line of JSON; fewer if they are large.
 
         Raises:
             TooLarge: The operation has used up its budget.
@@ -60,12 +61,19 @@ class RowBudget:
             return lines
 
     async def collect(
-        self, batches: AsyncGenerator[list[tuple[int, bytes]]], *, max_cell: int | None
+        self,
+        batches: AsyncGenerator[list[tuple[int, bytes]]],
+        *,
+        show: Show | None,
+        max_cell: int | None,
     ) -> RowSlice:
-        """Like `read`, of rows with their positions, and with cells cut to `max_cell` bytes."""
+        """Like `read`, of rows with their positions, as clients see them.
+
+        Cells are cut to `max_cell` bytes.
+        """
         async with self._lock, self._context.slot.large_reads, contextlib.aclosing(batches):
             found = await collect_rows(
-                batches, max_bytes=self._next_page_bytes(), max_cell=max_cell
+                batches, max_bytes=self._next_page_bytes(), show=show, max_cell=max_cell
             )
             self._bytes_left -= sum(map(len, found.lines))
             return found

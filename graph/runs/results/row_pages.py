@@ -13,6 +13,7 @@ from db.row_scans.row_order import RowPlace
 from db.runs import RunRow
 from db.workbench.results.cells import CutCell as CutCellRow
 from db.workbench.results.cells import RowSlice, rows_at, rows_between
+from db.workbench.results.numbers import showing_numbers
 from db.workbench.results.scans.scan_requests import RowCondition as ConditionRow
 from db.workbench.results.scans.scan_requests import SortBy, order_request, require_ended
 from graph.context import Context
@@ -146,13 +147,13 @@ async def read_page(context: Context, run: RunRow, page: PageRequest) -> RowPage
     if page.order_by or page.filter:
         return await _read_scanned(context, run, page)
     end, budget = min(offset + first, run.row_count), RowBudget.of(context)
-    found = RowSlice([], [], [])
-    if offset < end and max_cell is None:
+    found, show = RowSlice([], [], []), showing_numbers(run.parsed_columns or [])
+    if offset < end and max_cell is None and show is None:
         lines = await budget.read(run.id, offset=offset, first=end - offset)
         found = RowSlice(lines, [], [])
     elif offset < end:
         rows = rows_between(context.services.results, context.owner, run.id, offset, end)
-        found = await budget.collect(rows, max_cell=max_cell)
+        found = await budget.collect(rows, show=show, max_cell=max_cell)
     after = offset + len(found.lines)
     return RowPageRow(
         offset,
@@ -167,8 +168,9 @@ async def read_page(context: Context, run: RunRow, page: PageRequest) -> RowPage
 async def _read_scanned(context: Context, run: RunRow, page: PageRequest) -> RowPageRow:
     require_ended(run)
     services = context.services
+    columns = run.parsed_columns or []
     request = order_request(
-        run.parsed_columns or [],
+        columns,
         [_sort_by(one) for one in page.order_by],
         [_condition(one) for one in page.filter],
     )
@@ -181,7 +183,9 @@ async def _read_scanned(context: Context, run: RunRow, page: PageRequest) -> Row
     rows = rows_at(services.results, context.owner, run.id, places)
     found = RowSlice([], [], [])
     if places:
-        found = await RowBudget.of(context).collect(rows, max_cell=page.max_cell_bytes)
+        found = await RowBudget.of(context).collect(
+            rows, show=showing_numbers(columns), max_cell=page.max_cell_bytes
+        )
     return RowPageRow(
         page.offset,
         found.lines,

@@ -294,7 +294,7 @@ class ResultReader:
 
     async def _store(self, rows: list[Row]) -> bool:
         """Spools the rows that fit; returns whether more rows are wanted."""
-        full, rows = False, self._rows.parse_floats(rows)
+        full = False
         if len(rows) > self._rows_left:
             rows = rows[: self._rows_left]
             self._truncated, full = TruncationReason.MAX_ROWS, True

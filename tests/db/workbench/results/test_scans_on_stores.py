@@ -30,14 +30,14 @@ async def test_sorted_page_with_cut_cells(desk: Desk, result_store: ObjectStore)
         scans = ResultScans(results, result_store)
         places, total = await scans.places(run, request, offset=100, first=200)
         rows = rows_at(results, desk.owner, run.id, places)
-        found = await collect_rows(rows, max_bytes=2**20, max_cell=9)
+        found = await collect_rows(rows, max_bytes=2**20, show=None, max_cell=9)
         shown = [msgspec.json.decode(line) for line in found.lines]
         assert shown == [[i, text[:9]] for text, i in expected[100:300]]
         assert found.positions == [i for _, i in expected[100:300]]
         assert found.cut_cells == [CutCell(i, 1, len(text)) for text, i in expected[100:300]]
         assert total == 4_000
     between = rows_between(results, desk.owner, run.id, 1_999, 2_002)
-    found = await collect_rows(between, max_bytes=2**20, max_cell=None)
+    found = await collect_rows(between, max_bytes=2**20, show=None, max_cell=None)
     assert found.positions == [1_999, 2_000, 2_001]
     cell = await read_cell(results, desk.owner, run.id, row=2_000, column=1)
     assert cell == chr(97 + 2_000 % 26).encode() * 400_000

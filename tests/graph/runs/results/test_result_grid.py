@@ -218,3 +218,35 @@ async def test_orders_of_many_requests_at_once_are_answered(ada: Client, connect
     hashes = [row[1] for one in pages for row in one["rows"]]
     everything = sorted(hashlib.md5(str(i).encode()).hexdigest() for i in range(1, 20_001))  # noqa: S324
     assert hashes == everything[:80]
+
+
+async def test_floats_are_numbers_in_rows_and_files(ada: Client, connection: str) -> None:
+    """They are stored as text."""
+    run = await a_run(
+        ada,
+        connection,
+        "SELECT n::float8 AS f FROM unnest(ARRAY['1e22', 'NaN', '-0', '0.1', '-Infinity', NULL])"
+        " WITH ORDINALITY AS t (n, i) ORDER BY i",
+    )
+    rows = [[1e22], ["NaN"], [-0.0], [0.1], ["-Infinity"], [None]]
+    found = await page(ada, run)
+    assert repr(found["rows"]) == repr(rows)
+    found = await page(ada, run, max=3)
+    assert repr(found["rows"]) == repr([*rows[:4], ["-In"], [None]])
+    assert [cell["row"] for cell in found["cutCells"]] == [4]
+    found = await page(
+        ada,
+        run,
+        orderBy=[{"column": "f"}],
+        filter=[{"column": "f", "comparison": "LESS", "value": "1"}],
+    )
+    assert repr(found["rows"]) == repr([["-Infinity"], [-0.0], [0.1]])
+    for format, cells in (
+        ("JSONL", ["1e+22", '"NaN"', "-0.0", "0.1", '"-Infinity"', "null"]),
+        ("CSV", ["1e+22", "NaN", "-0", "0.1", "-Infinity", ""]),
+    ):
+        asking = f"query($id: ID!) {{ queryRun(id: $id) {{ downloadUrl(format: {format}) }} }}"
+        url = (await ada.ask(asking, id=run))["queryRun"]["downloadUrl"]
+        lines = (await ada.http.get(url)).text.splitlines()
+        expected = [f'{{"f":{cell}}}' for cell in cells] if format == "JSONL" else ["f", *cells]
+        assert lines == expected
