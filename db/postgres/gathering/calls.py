@@ -1,14 +1,18 @@
 """The calls of a statement that wait for their answers, and those that are sent together."""
 
 import asyncio
+import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextvars import Context
-from operator import itemgetter
+from operator import itemgetter, le
 from typing import Any, TypeAlias
 
 from db.postgres.gathering.gathered_sql import GatheredSql
 
 Rows: TypeAlias = Sequence[Any]
+
+_CALLER, _ROW = itemgetter(0), itemgetter(slice(1, None))
 
 
 class Call(asyncio.Future[Rows]):
@@ -54,15 +58,21 @@ def divide(
     form: GatheredSql, records: Sequence[Any], calls: Sequence[Call]
 ) -> Iterable[Sequence[Any]]:
     """The rows of each call."""
-    answers: list[list[Any]] = [[] for _ in calls]
+    callers = list(map(_CALLER, records))
+    rows = list(map(_ROW, records))
     if form.by_row_id and form.row_id is not None:
-        at = {call.arguments[form.row_id]: number for number, call in enumerate(calls)}
-        for record in records:
-            answers[at[record[0]]].append(record[1:])
-    else:
-        for record in records:
-            answers[record[0] - 1].append(record[1:])
-    return answers
+        at = {call.arguments[form.row_id]: number for number, call in enumerate(calls, start=1)}
+        callers = [at[row_id] for row_id in callers]
+    if not _is_ascending(callers):  # PostgreSQL may answer in any order
+        order = sorted(range(len(callers)), key=callers.__getitem__)
+        callers = [callers[place] for place in order]
+        rows = [rows[place] for place in order]
+    ends = [bisect_right(callers, number) for number in range(len(calls) + 1)]
+    return [rows[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _is_ascending(numbers: Sequence[int]) -> bool:
+    return all(map(le, numbers, numbers[1:]))
 
 
 def settle(call: Call, rows: Rows) -> None:
