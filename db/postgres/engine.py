@@ -20,7 +20,7 @@ from db.postgres.leases import LeaseSource, Observer, begin, fetch_on, open_pool
 from db.postgres.monitoring.figures import DatabaseFigures
 from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.pulse import Pulse, silent_error
-from db.postgres.route.connect import Dropped
+from db.postgres.route.connect import PREPARED_STATEMENTS, Dropped
 from db.postgres.route.pooling import Route
 from db.postgres.sessions import Session, SingleReads, WriteSession
 from db.postgres.statements import Statement, compile_statement
@@ -178,7 +178,7 @@ class Database:
     def _gather_for(self, source: LeaseSource, size: int, wait_ms: int) -> Gatherer:
         async def send(
             statement: Statement[Any], sql: str, arguments: Iterable[Any]
-        ) -> tuple[Rows, float]:
+        ) -> tuple[Rows, float, bool]:
             try:
                 return await self._send(source, statement, sql, arguments)
             except Dropped as error:
@@ -201,9 +201,13 @@ class Database:
         statement: Statement[Any],
         sql: str,
         arguments: Iterable[Any],
-    ) -> tuple[Rows, float]:
-        """Runs one statement in a transaction of its own; returns the rows and the time it took."""
+    ) -> tuple[Rows, float, bool]:
+        """Runs one statement in a transaction of its own.
+
+        Returns the rows, the time that it took, and whether it had to be prepared first.
+        """
         lease = await source.acquire()
+        is_new = sql not in lease.sent
         lease.is_reading = not statement.changes
         kind = self.figures.changes if statement.changes else self.figures.reads
         broken = False
@@ -223,7 +227,11 @@ class Database:
         else:
             self.answered_at = ended = time.perf_counter()
             self.figures.add(kind, sql, ended - began)
-            return rows, ended - began
+            if is_new:
+                if len(lease.sent) >= PREPARED_STATEMENTS:
+                    lease.sent.clear()
+                lease.sent.add(sql)
+            return rows, ended - began, is_new
         finally:
             source.release(lease, broken=broken)
 

@@ -26,6 +26,9 @@ class Lease(Protocol):
     """Whether its statement stands alone and changes nothing."""
     lock_ms: int
     """How long a statement waits for a lock, where only `begin()` can limit it; 0 elsewhere."""
+    sent: set[str]
+    """The statements that were sent lately. One that was not is prepared first, which takes more
+    round trips."""
 
     def begin(self) -> contextlib.AbstractAsyncContextManager[object]:
         """A transaction: committed at the end, rolled back on an error."""
@@ -58,12 +61,13 @@ class LeaseSource(Protocol):
 
 
 class PooledLease:
-    __slots__ = ("driver", "is_reading", "lock_ms", "settled")
+    __slots__ = ("driver", "is_reading", "lock_ms", "sent", "settled")
     autocommit = True
 
     def __init__(self, driver: Any, lock_ms: int = 0) -> None:
         self.driver = driver
         self.lock_ms = lock_ms
+        self.sent: set[str] = set()
         self.is_reading = False
         self.settled = True
         """False while a transaction may be open: a cancelled BEGIN may still reach the server."""

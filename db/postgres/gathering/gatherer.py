@@ -21,8 +21,11 @@ from db.postgres.route.connect import Dropped
 from db.postgres.route.sent_statements import callers
 from db.postgres.statements import Statement
 
-Send: TypeAlias = Callable[[Statement[Any], str, Iterable[Any]], Awaitable[tuple[Rows, float]]]
-"""Runs SQL on a connection of the pool; returns the rows, and the time without that of the pool.
+Send: TypeAlias = Callable[
+    [Statement[Any], str, Iterable[Any]], Awaitable[tuple[Rows, float, bool]]
+]
+"""Runs SQL on a connection of the pool; returns the rows, the time without that of the pool, and
+whether the statement was prepared first.
 
 It iterates over the arguments when it has a connection.
 """
@@ -142,14 +145,15 @@ class Gatherer:
         self, queue: StatementQueue, arguments: Sequence[Any], batch: Batch | None = None
     ) -> Rows:
         """`batch` is that of a call that has waited."""
-        rows, seconds = await self._send(
+        rows, seconds, is_new = await self._send(
             queue.statement, queue.statement.sql, arguments if batch is None else batch
         )
         now = self._loop.time()
         if self._round_trip.add(seconds, now):
             distance = math.ceil(self._round_trip.value / SEND_EVERY_S)
             self.concurrency = max(FEWEST, min(self._size, distance))
-        queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
+        if not is_new:
+            queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
     def _wait(self, queue: StatementQueue, arguments: Sequence[Any], row: Hashable | None) -> Call:
@@ -270,16 +274,18 @@ class Gatherer:
         try:
             async with asyncio.timeout(None) as limit:
                 batch.make_arguments = self._limiting(limit, queue)
-                records, seconds = await self._send(statement, form.sql, batch)
+                records, seconds, is_new = await self._send(statement, form.sql, batch)
         except (Dropped, Overloaded, TimedOut):
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch.calls if not call.done()]
         finally:
             callers.reset(answered)
-        calls, now = batch.calls, self._loop.time()
-        weight = sum(queue.weight(call.arguments) for call in calls) if form.arrays else len(calls)
-        queue.learn(seconds - self._round_trip.value, weight, now)
+        calls = batch.calls
+        if not is_new:
+            weights = (queue.weight(call.arguments) for call in calls)
+            weight = sum(weights) if form.arrays else len(calls)
+            queue.learn(seconds - self._round_trip.value, weight, self._loop.time())
         again = []
         for call, rows in zip(calls, divide(form, records, calls), strict=True):
             if rows or form.row_id is None:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ONLY_HOST_S = 10.0
 HOST_S = 2.0
 """Of each of several hosts: an operation waits for a connection for 3 seconds by default."""
+PREPARED_STATEMENTS = 100
+"""That a connection keeps."""
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
@@ -181,7 +183,7 @@ async def connect(
         ssl=url.ssl,
         connection_class=connection_class(),
         command_timeout=statement_timeout_ms / 1000,
-        statement_cache_size=0 if url.pooled else 100,
+        statement_cache_size=0 if url.pooled else PREPARED_STATEMENTS,
         server_settings={"timezone": "UTC"}
         | ({} if url.pooled else {"application_name": application_name}),
     )
