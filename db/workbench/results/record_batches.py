@@ -7,6 +7,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import importlib.util
+import math
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from io import UnsupportedOperation
@@ -188,5 +189,12 @@ def _record_batches(
 
 
 def _numbers(column: Sequence[float | str | None]) -> list[float | None]:
-    """NaN and the infinities are strings in the JSON rows."""
-    return [None if value is None else float(value) for value in column]
+    """Floats are stored as text (decision 68)."""
+    return [None if value is None else _number(value) for value in column]
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except ValueError:  # a hostile server sends anything
+        return math.nan

@@ -74,24 +74,27 @@ async def test_parquet_keeps_types_and_values(tmp_path: Path) -> None:
         ("b", BOOL), ("s", INT2), ("i", INT4), ("r", FLOAT4), ("d", FLOAT8), ("n", NUMERIC)
     )
     rows: list[list[Any]] = [
-        [True, -32768, 2147483647, 0.1, 5e-324, "1.10"],
+        [True, -32768, 2147483647, "0.1", "5e-324", "1.10"],
         [False, 32767, -2147483648, "NaN", "-Infinity", "NaN"],
         [None, None, None, None, None, None],
-        [True, 0, 0, -0.0, "Infinity", "9" * 1_000],
+        [True, 0, 0, "-0", "Infinity", "9" * 1_000],
+        [True, 0, 0, "what a hostile server sends", 0.5, ""],
     ]
     found = await read(tmp_path, kinds, Batches(rows[:1], rows[1:]))
     assert [str(kind) for kind in found.types] == [
         *("BOOLEAN", "SMALLINT", "INTEGER"),
         *("DOUBLE", "DOUBLE", "VARCHAR"),
     ]
-    first, second, third, fourth = found.fetchall()
-    assert first == tuple(rows[0])
+    first, second, third, fourth, fifth = found.fetchall()
+    assert first == (True, -32768, 2147483647, 0.1, 5e-324, "1.10")
     assert second[:3] == (False, 32767, -2147483648)
     assert math.isnan(second[3])
     assert second[4:] == (-math.inf, "NaN")
     assert third == (None,) * 6
     assert fourth == (True, 0, 0, 0.0, math.inf, "9" * 1_000)
     assert math.copysign(1, fourth[3]) == -1
+    assert math.isnan(fifth[3])
+    assert fifth[4] == 0.5  # as builds before 0.1 have stored it
 
 
 async def test_parquet_keeps_texts(tmp_path: Path) -> None:
