@@ -1,7 +1,6 @@
 """Statements of concurrent callers that are sent as one: each caller gets its own answer."""
 
 import asyncio
-import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -397,16 +396,3 @@ def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
     assert gather_statement(Buckets._lock()) is None  # a lock
-
-
-async def test_time_to_prepare_a_statement_is_not_that_of_a_call(
-    committed_url: str, committed_owner: OwnerId
-) -> None:
-    """Else those of a distant database seem slow, and the first of many are sent one by one."""
-    database = await open_database(committed_url, pool_size=1)
-    await get(database, committed_owner, new_id())
-    (queue,) = database._gatherer._queues.values()
-    assert queue.call_s.value == math.inf
-    await get(database, committed_owner, new_id())
-    assert queue.call_s.value < math.inf
-    await database.close()

@@ -1,11 +1,14 @@
 """How many callers share a statement."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
 from sqlalchemy import Integer, bindparam, select
 
+from db.kit.base import OwnerId, new_id
+from db.postgres.engine import Database, open_database
 from db.postgres.gathering.calls import Call
 from db.postgres.gathering.gathered_sql import gather_statement
 from db.postgres.gathering.queues import LARGEST_BATCH, SHORT_PAGE_S, StatementQueue
@@ -48,3 +51,21 @@ async def test_page_is_long_until_it_was_short(seconds: float | None) -> None:
         queue.learn(seconds, 1, asyncio.get_running_loop().time())
     assert not queue.gathers
     assert queue.share == LARGEST_BATCH
+
+
+async def read(database: Database, owner: OwnerId) -> None:
+    async with database.read() as session:
+        await Tasks(session, owner).get(new_id())
+
+
+async def test_time_to_prepare_a_statement_is_not_that_of_a_call(
+    committed_url: str, committed_owner: OwnerId
+) -> None:
+    """Else those of a distant database seem slow, and the first of many are sent one by one."""
+    database = await open_database(committed_url, pool_size=1)
+    await read(database, committed_owner)
+    (queue,) = database._gatherer._queues.values()
+    assert queue.call_s.value == math.inf
+    await read(database, committed_owner)
+    assert queue.call_s.value < math.inf
+    await database.close()
