@@ -98,7 +98,10 @@ class Gatherer:
         form = queue.form
         if form is None or not form.is_page:
             return self.concurrency
-        most = 2 * self.concurrency - FEWEST if queue.gathers else self._size
+        most = self._size
+        if queue.gathers:
+            seconds = self._round_trip.value + queue.call_s.value
+            most = max(2 * self.concurrency - FEWEST, math.ceil(seconds / SEND_EVERY_S))
         return max(1, min(most, self._size - SPARE_CONNECTIONS))
 
     def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:

@@ -13,7 +13,7 @@ FEWEST = 2
 LARGEST_BATCH = 128
 BATCH_TAKES_S = 0.005
 """A batch has at most as many callers as the database probably answers in this time."""
-SHORT_PAGE_S = 0.000_2
+SHORT_PAGE_S = 0.001
 """Pages that take the database less time are gathered like rows; of longer ones, the database had
 better work on several at once."""
 WINDOW_S = 10.0

@@ -8,7 +8,7 @@ from db.concurrency.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window
 from db.postgres.engine import Database
-from db.postgres.gathering import queues
+from db.postgres.gathering import gatherer, queues
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements
 
@@ -84,8 +84,27 @@ async def test_short_pages_share_statements_while_connections_are_free(
     for _ in range(2):  # the first one is prepared
         await page()
     committed._gatherer.concurrency = queues.FEWEST  # whatever the machine
+    monkeypatch.setattr(gatherer, "SEND_EVERY_S", 10)
     sent.clear()
     pages = await asyncio.gather(*(page() for _ in range(10)))
     assert [[row.title for row in found.rows] for found in pages] == [["c", "b"]] * 10
     assert len(sent) < 10
     assert any("unnest(" in sql for sql in sent)
+
+
+async def test_slower_pages_have_more_statements_under_way(
+    committed: Database, committed_owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database works on them at once, as long as Howdah has work of its own meanwhile."""
+    monkeypatch.setattr(queues, "SHORT_PAGE_S", 10)
+    pool = committed._gatherer
+    pool._size = 20
+    pool.concurrency = queues.FEWEST
+    async with committed.read() as session:
+        await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
+    (queue,) = (queue for sql, queue in pool._queues.items() if "LIMIT" in sql)
+    at_once = []
+    for seconds in (0.0, 4 * gatherer.SEND_EVERY_S, 100 * gatherer.SEND_EVERY_S):
+        pool._round_trip.value, queue.call_s.value = 0.0, seconds
+        at_once.append(pool._most(queue))
+    assert at_once == [queues.FEWEST, 4, 20 - gatherer.SPARE_CONNECTIONS]
