@@ -18,6 +18,8 @@ from db.postgres.statements import change_statement, statement
 
 MAX_LENGTH = 65_536
 MAX_PREFERENCES = 1_000
+MAX_BYTES = 4 * 1024 * 1024
+"""Of all values together: `preferences` returns them at once."""
 MAX_KEY_LENGTH = 200
 _KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_KEY_LENGTH - 1}}}")
 
@@ -73,10 +75,17 @@ class Preferences(Repository[PreferenceRow, S]):
         version = 0 if now is None else now.version
         if expected_version is not None and expected_version != version:
             raise _version_conflict()
-        if now is None and await self.value(self._count()) >= MAX_PREFERENCES:
+        ((count, size),) = await self.run(self._others(), key=key)
+        if count >= MAX_PREFERENCES:
             raise TooLarge(
                 f"You have {MAX_PREFERENCES} preferences, the maximum.",
                 hint="Delete some, or combine several.",
+            )
+        if size + len(text.encode()) > MAX_BYTES:
+            raise TooLarge(
+                f"Your preferences would have more than {MAX_BYTES >> 20} MiB together.",
+                hint="Delete some, or store less in them.",
+                field="value",
             )
         guard = expected_version is not None
         values = {"key": key, "value": text} | ({"expected_version": version} if guard else {})
@@ -107,8 +116,10 @@ class Preferences(Repository[PreferenceRow, S]):
         return cls.owned().order_by(cls.table().c.key)
 
     @statement
-    def _count(cls) -> ClauseElement:
-        return cls.owned(func.count())
+    def _others(cls) -> ClauseElement:
+        table = cls.table().c
+        size = func.coalesce(func.sum(func.octet_length(table.value)), 0)
+        return cls.owned(func.count(), size).where(table.key != bindparam("key"))
 
     @change_statement
     def _put(cls, guarded: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position

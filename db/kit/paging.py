@@ -126,14 +126,20 @@ def select_page(
 ) -> Select[Any]:
     """The statement for one page; `window_values` returns its values."""
     key, row_id = columns[order.column], columns["id"]
-    falling = order.descending is not shape.backward
     cursors = ((shape.has_after, "after", True), (shape.has_before, "before", False))
     for present, name, follows in cursors:
         if present:
             beyond = order.descending is not follows
             query = query.where(_beyond(key, row_id, name, greater=beyond))
-    directions = (key.desc(), row_id.desc()) if falling else (key.asc(), row_id.asc())
+    sorting = page_sorting(order, shape)
+    directions = [columns[name].desc() if falls else columns[name].asc() for name, falls in sorting]
     return query.order_by(*directions).limit(bindparam("limit", type_=Integer()))
+
+
+def page_sorting(order: SortOrder, shape: PageShape) -> list[tuple[str, bool]]:
+    """The columns by which a page is sorted, and whether they fall."""
+    falls = order.descending is not shape.backward
+    return [(order.column, falls), ("id", falls)]
 
 
 def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement[bool]:
@@ -154,15 +160,24 @@ def window_values(window: Window, order: SortOrder, *, kind: type) -> dict[str, 
 
 
 def make_page(
-    found: Sequence[R], window: Window, order: SortOrder, keys: Sequence[Any] | None = None
+    found: Sequence[R],
+    window: Window,
+    order: SortOrder,
+    keys: Sequence[Any] | None = None,
+    *,
+    ends_early: bool = False,
 ) -> Page[R]:
-    """Builds the page from up to `size` + 1 rows; the extra row shows that more exist."""
-    more = len(found) > window.size
+    """Builds the page from up to `size` + 1 rows; the extra row shows that more exist.
+
+    `ends_early` if the last row is the extra one, although there are not so many.
+    """
+    size = min(window.size, len(found) - 1) if ends_early else window.size
+    more = len(found) > size
     step = -1 if window.backward else 1
     return Page(
-        rows=found[: window.size][::step],
+        rows=found[:size][::step],
         order=order,
         has_next=window.before is not None if window.backward else more,
         has_previous=more if window.backward else window.after is not None,
-        keys=None if keys is None else keys[: window.size][::step],
+        keys=None if keys is None else keys[:size][::step],
     )

@@ -7,7 +7,16 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
+from db.kit.long_texts import LIST_BYTES, end_after, goes_on, too_much_text
+from db.kit.paging import (
+    Page,
+    PageShape,
+    SortOrder,
+    Window,
+    make_page,
+    page_sorting,
+    window_values,
+)
 from db.kit.repository import R, Repository, S
 from db.kit.rows import Rows
 from db.postgres.statements import Statement
@@ -30,14 +39,23 @@ class PagesOfParents(Repository[R, S]):
         order: SortOrder,
         **values: Any,
     ) -> Mapping[UUID, Page[R]]:
-        """A page for each parent. `query` is a `page_per_parent`."""
+        """A page for each parent. `query` is a `page_per_parent`.
+
+        Raises:
+            TooLarge: The rows of several parents have too much text.
+        """
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
         row = self.page_row(window.columns, order)
         found: list[list[Any]] = [[] for _ in ids]
-        for record in await self.run(query, ids=list(ids), **values):
+        records = await self.run(query, ids=list(ids), **values)
+        texts = self._texts_of(row)
+        ends_early = bool(texts) and goes_on(Rows(row, records), texts, LIST_BYTES)
+        if ends_early and len(ids) > 1:
+            raise too_much_text()
+        for record in records:
             found[record[-1] - 1].append(record[:-1])
-        pages = (make_page(Rows(row, records), window, order) for records in found)
+        pages = (make_page(Rows(row, each), window, order, ends_early=ends_early) for each in found)
         return dict(zip(ids, pages, strict=True))
 
     @classmethod
@@ -45,10 +63,11 @@ class PagesOfParents(Repository[R, S]):
         cls, query: Select[Any], order: SortOrder, shape: PageShape
     ) -> ClauseElement:
         """One page for each of PARENTS; the last column is the parent's position."""
-        page = cls.select_page(query, order, shape).lateral("page")
+        page = cls.select_whole_page(query, order, shape).lateral("page")
         position = PARENTS.c.position
         each = select(*page.c, position).select_from(PARENTS.join(page, true()))
-        descending = order.descending is not shape[0]
-        columns = (page.c[order.column], page.c.id)
-        sorting = [column.desc() if descending else column.asc() for column in columns]
-        return each.order_by(position, *sorting)
+        sorting = page_sorting(order, shape)
+        if texts := cls._texts_of(cls.page_row(shape.columns, order)):
+            return end_after(each, texts, [("position", False), *sorting], LIST_BYTES)
+        columns = [page.c[name].desc() if falls else page.c[name].asc() for name, falls in sorting]
+        return each.order_by(position, *columns)

@@ -1,6 +1,6 @@
 """Repositories: every statement is restricted to the rows of one owner in one table."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, cast
 from uuid import UUID
 
@@ -26,12 +26,14 @@ from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
+from db.kit.long_texts import LIST_BYTES, PAGE_BYTES, end_after, goes_on, too_much_text
 from db.kit.paging import (
     Page,
     PageShape,
     SortOrder,
     Window,
     make_page,
+    page_sorting,
     select_page,
     window_values,
 )
@@ -62,6 +64,9 @@ class Repository(OwnerLookup, Generic[R, S]):
     noun: ClassVar[str]
     conflicts: ClassVar[Mapping[str, tuple[str, str, str | None]]] = {}
     """Constraint name -> (message, hint, field) of the Conflict raised when it is violated."""
+
+    long_texts: ClassVar[Collection[str]] = ()
+    """The columns whose texts may be long: they limit the rows of a list (`db.kit.long_texts`)."""
 
     _make: Callable[[Iterable[Any]], R]
 
@@ -115,7 +120,9 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(is_any_of(cls.table().c.id))
+        found = cls.readable().where(is_any_of(cls.table().c.id))
+        texts = cls._texts_of(cls.row)
+        return end_after(found, texts, [("id", False)], LIST_BYTES) if texts else found
 
     @statement
     def _owned_by_id(cls) -> ClauseElement:
@@ -170,7 +177,12 @@ class Repository(OwnerLookup, Generic[R, S]):
         return await self.update_or_raise(row_id, self._owned_by_id(), field=field, id=row_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
-        return await self.all(self._by_ids(), ids=list(ids))
+        """Raises TooLarge if the rows have too much text."""
+        found = await self.run(self._by_ids(), ids=list(ids))
+        row = cast("type[R]", self.row)
+        if (texts := self._texts_of(row)) and goes_on(Rows(row, found), texts, LIST_BYTES):
+            raise too_much_text()
+        return rows_of(row, found)
 
     def add(self: "Repository[R, Session]", **values: Any) -> Awaitable[R]:
         added = self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
@@ -225,6 +237,15 @@ class Repository(OwnerLookup, Generic[R, S]):
     @classmethod
     def select_page(cls, query: Select[Any], order: SortOrder, shape: PageShape) -> Select[Any]:
         """The statement for one page; a sort key that the row lacks is added as last column."""
+        page = cls.select_whole_page(query, order, shape)
+        texts = cls._texts_of(cls.page_row(shape.columns, order))
+        return end_after(page, texts, page_sorting(order, shape), PAGE_BYTES) if texts else page
+
+    @classmethod
+    def select_whole_page(
+        cls, query: Select[Any], order: SortOrder, shape: PageShape
+    ) -> Select[Any]:
+        """The same, whatever the size of its texts."""
         columns = cls.table().c
         read = cls.page_row(shape.columns, order)._fields
         if len(read) < len(cls.row._fields):
@@ -243,10 +264,12 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
         row = self.page_row(window.columns, order)
-        if self._row_has_sort_key(order):
-            return make_page(Rows(row, found), window, order)
-        rows = Rows(row, [record[:-1] for record in found])
-        return make_page(rows, window, order, keys=[record[-1] for record in found])
+        keys = None
+        if not self._row_has_sort_key(order):
+            found, keys = [record[:-1] for record in found], [record[-1] for record in found]
+        rows, texts = Rows(row, found), self._texts_of(row)
+        ends_early = bool(texts) and goes_on(rows, texts, PAGE_BYTES)
+        return make_page(rows, window, order, keys, ends_early=ends_early)
 
     @classmethod
     def page_row(cls, columns: Columns | None, order: SortOrder) -> type[R]:
@@ -255,6 +278,10 @@ class Repository(OwnerLookup, Generic[R, S]):
         return (
             row if columns is None else partial_row(row, frozenset((*columns, "id", order.column)))
         )
+
+    @classmethod
+    def _texts_of(cls, row: type[NamedTuple]) -> list[str]:
+        return [name for name in row._fields if name in cls.long_texts]
 
     @classmethod
     def _row_has_sort_key(cls, order: SortOrder) -> bool:

@@ -54,6 +54,7 @@ class Runs(Repository[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
+    long_texts = TEXTS
 
     async def record_backend(self: "Runs[Session]", run_id: UUID, backend: Backend) -> None:
         """Records the backend of the user's database, so that other replicas can terminate it.

@@ -13,6 +13,7 @@ from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
+from db.runs.repository import TEXTS
 from db.runs.rows import Backend, NewRun, RunRow, RunState
 from db.runs.tables import QueryRun
 
@@ -23,6 +24,7 @@ class ScriptedRuns(PagesOfParents[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
+    long_texts = TEXTS
 
     async def start(
         self: "ScriptedRuns[Session]",

@@ -10,7 +10,7 @@ from db.kit.paging import Page, PageShape, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.statements import statement
-from db.runs.repository import NEWEST
+from db.runs.repository import NEWEST, TEXTS
 from db.runs.rows import RunRow
 from db.runs.tables import QueryRun
 
@@ -19,6 +19,7 @@ class SessionRuns(PagesOfParents[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
+    long_texts = TEXTS
 
     async def of_sessions(
         self, session_ids: Sequence[UUID], window: Window

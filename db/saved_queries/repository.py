@@ -33,6 +33,7 @@ class SavedQueries(Repository[SavedQueryRow, S]):
     model = SavedQuery
     row = SavedQueryRow
     noun = "saved query"
+    long_texts = ("text", "parameters")
     conflicts = {"uq_saved_queries_owner_id_folder_name": NAME_TAKEN}  # noqa: RUF012 - a Mapping, never written to
 
     async def create(self: "SavedQueries[Session]", **fields: Any) -> SavedQueryRow:

@@ -30,6 +30,7 @@ class SavedVersions(PagesOfParents[SavedVersionRow, S]):
     model = SavedQueryVersion
     row = SavedVersionRow
     noun = "version of a saved query"
+    long_texts = ("text", "parameters")
 
     async def keep(self: "SavedVersions[Session]", query_ids: Sequence[UUID]) -> None:
         """Adds saved queries as they are to their versions, before they are changed."""

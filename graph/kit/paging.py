@@ -141,7 +141,10 @@ def _checked_size(first: int | None, last: int | None, largest: int) -> int:
 
 @strawberry.type(description="Position of a page in its list.")
 class PageInfo:
-    @field("True if there are items after this page.")
+    @field(
+        "True if there are items after this page. A page with long texts may have fewer items than "
+        "requested."
+    )
     def has_next_page(root: strawberry.Parent[Page[Any]]) -> bool:
         return root.has_next
 

@@ -59,6 +59,8 @@ OWN_TESTS = {
 
 @pytest.fixture(scope="module")
 async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
+    if not has_npm_clients():
+        pytest.skip("needs Node.js and `make clients`")
     folder = tmp_path_factory.mktemp("reader")
     (folder / "data").mkdir()
     async with served(folder / "data") as server:
@@ -70,7 +72,6 @@ async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Read
             await reader.close()
 
 
-@pytest.mark.skipif(not has_npm_clients(), reason="needs Node.js and `make clients`")
 @pytest.mark.parametrize("page", GUIDE[1:])
 async def test_guide_page_works_by_copying(reader: Reader, page: str) -> None:
     await reader.follow(PAGES[page])

@@ -80,3 +80,19 @@ async def test_preferences_are_limited_in_number_and_size(
     await mine.do(lambda p: p.put("a", 1))
     with pytest.raises(BadInput):
         await mine.do(lambda p: p.put("a", "\ud800"))
+
+
+async def test_preferences_are_limited_in_their_size_together(
+    mine: Drawer, theirs: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.connections.preferences.MAX_BYTES", 11)
+    await theirs.do(lambda p: p.put("z", "x" * 8))
+    await mine.do(lambda p: p.put("a", "éé"))
+    await mine.do(lambda p: p.put("b", "éx"))
+    with pytest.raises(TooLarge) as caught:
+        await mine.do(lambda p: p.put("b", "éxx"))
+    assert caught.value.field == "value"
+    with pytest.raises(TooLarge):
+        await mine.do(lambda p: p.put("c", 1))
+    await mine.do(lambda p: p.put("a", 1))
+    await mine.do(lambda p: p.put("b", "éxx"))

@@ -1,0 +1,153 @@
+"""Lists of rows with long texts end early, and lose no row."""
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from sqlalchemy import ARRAY, Integer, Text, bindparam, column, func, select
+
+from db.errors import TooLarge
+from db.kit.base import OwnerId, new_id
+from db.kit.long_texts import LIST_BYTES, PAGE_BYTES, end_after, goes_on
+from db.kit.paging import Page, SortOrder, Window
+from db.kit.rows import Rows
+from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
+from db.saved_queries import SavedQueries, SavedQueryFilter
+from db.saved_queries.rows import SavedQueryRow, SavedVersionRow
+from db.saved_queries.rules import MAX_TEXT_LENGTH
+from db.saved_queries.versions import SavedVersions
+
+OLDEST = SortOrder("updated_at", descending=False)
+LONG = "é" * MAX_TEXT_LENGTH
+"""A megabyte."""
+FIT = PAGE_BYTES // 1_000_000 + 1
+"""Rows of such a text in one page: the one that reaches the size is the last."""
+
+
+class Listed(NamedTuple):
+    number: int
+    text: str | None
+
+
+async def save(database: Database, owner: OwnerId, texts: Sequence[str]) -> list[UUID]:
+    return [
+        (
+            await database.write(
+                lambda session, text=text: SavedQueries(session, owner).create(  # type: ignore[misc]
+                    name=str(new_id()), text=text
+                )
+            )
+        ).id
+        for text in texts
+    ]
+
+
+async def page(database: Database, owner: OwnerId, **window: Any) -> Page[SavedQueryRow]:
+    async with database.read() as session:
+        return await SavedQueries(session, owner).page(
+            Window(50, **window), SavedQueryFilter(), OLDEST
+        )
+
+
+async def test_pages_of_long_texts_end_early_and_lose_no_row(
+    database: Database, owner: OwnerId
+) -> None:
+    ids = await save(database, owner, [LONG] * (2 * FIT + 1))
+    found, sizes, after = list[UUID](), list[int](), None
+    while after is not None or not found:
+        here = await page(database, owner, after=after)
+        found += [row.id for row in here.rows]
+        sizes.append(len(here.rows))
+        assert here.has_previous is (after is not None)
+        after = here.cursor(len(here.rows) - 1) if here.has_next else None
+    assert found == ids
+    assert sizes == [FIT, FIT, 1]
+
+
+async def test_last_page_of_long_texts_ends_early_too(database: Database, owner: OwnerId) -> None:
+    ids = await save(database, owner, [LONG] * (FIT + 1))
+    last = await page(database, owner, backward=True)
+    assert [row.id for row in last.rows] == ids[1:]
+    assert (last.has_previous, last.has_next) == (True, False)
+    first = await page(database, owner, backward=True, before=last.cursor(0))
+    assert [row.id for row in first.rows] == ids[:1]
+    assert (first.has_previous, first.has_next) == (False, True)
+
+
+async def test_texts_that_nobody_reads_end_no_page(database: Database, owner: OwnerId) -> None:
+    ids = await save(database, owner, [LONG] * (FIT + 1))
+    whole = await page(database, owner, columns=("name",))
+    assert [row.id for row in whole.rows] == ids
+    assert not whole.has_next
+
+
+async def test_rows_by_id_have_a_size(database: Database, owner: OwnerId) -> None:
+    ids = await save(database, owner, [LONG] * (LIST_BYTES // 1_000_000 + 2))
+    async with database.read() as session:
+        queries = SavedQueries(session, owner)
+        assert {row.id for row in await queries.get_many(ids[:-1])} == set(ids[:-1])
+        with pytest.raises(TooLarge) as caught:
+            await queries.get_many(ids)
+    assert caught.value.hint
+    assert "fewer rows" in caught.value.hint
+
+
+async def test_children_of_one_parent_end_early_and_those_of_several_are_refused(
+    database: Database, owner: OwnerId
+) -> None:
+    ids = await save(database, owner, [LONG, LONG])
+    for number in range(5):
+        for query_id in ids:
+            await database.transaction(
+                lambda session, query_id=query_id, number=number: SavedQueries(  # type: ignore[misc]
+                    session, owner
+                ).change(query_id, text=f"{number}{LONG[1:]}")
+            )
+    async with database.read() as session:
+        versions = SavedVersions(session, owner)
+        with pytest.raises(TooLarge):
+            await versions.of_queries(ids, Window(50))
+        few = await versions.of_queries(ids, Window(3))
+        assert [len(few[query_id].rows) for query_id in ids] == [3, 3]
+        light = await versions.of_queries(ids, Window(50, columns=("version",)))
+        assert [len(light[query_id].rows) for query_id in ids] == [5, 5]
+        one = (await versions.of_queries(ids[:1], Window(50)))[ids[0]]
+        assert [row.version for row in one.rows] == [5, 4, 3, 2, 1]
+        assert not one.has_next
+
+
+def test_goes_on_counts_bytes() -> None:
+    rows = Rows(Listed, [(1, "é"), (2, None), (3, "a")])
+    assert goes_on(rows, ["text"], 2)
+    assert not goes_on(rows, ["text"], 3)
+    assert not goes_on(Rows(SavedVersionRow, []), ["text"], 1)
+
+
+LISTED = (
+    func.unnest(bindparam("numbers", type_=ARRAY(Integer)), bindparam("texts", type_=ARRAY(Text)))
+    .table_valued(column("number", Integer), column("text", Text))
+    .render_derived(name="given")
+)
+MOST = 5
+FIRST = compile_statement(
+    end_after(select(LISTED.c.number, LISTED.c.text), ["text"], [("number", True)], MOST)
+)
+
+
+async def test_list_ends_with_the_text_that_reaches_the_size(database: Database) -> None:
+    chance = random.Random(7)  # noqa: S311 - no secret
+    for _ in range(300):
+        texts = chance.choices(["", "a", "é", "aéaé", None], k=chance.randrange(9))
+        rows = list(enumerate(texts))[::-1]
+        shown, size = list[tuple[int, str | None]](), 0
+        while len(shown) < len(rows) and size < MOST:
+            shown.append(rows[len(shown)])
+            size += len((shown[-1][1] or "").encode())
+        async with database.read() as session:
+            found = await session.rows(FIRST, numbers=list(range(len(texts))), texts=texts)
+        more = rows[len(shown) : len(shown) + 1]
+        assert [tuple(record) for record in found] == shown + more
+        assert goes_on(Rows(Listed, found), ["text"], MOST) is bool(more)
