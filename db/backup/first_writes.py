@@ -48,7 +48,10 @@ async def require_events_stay(connection: asyncpg.Connection, present: str, revi
 
 
 async def set_aside(connection: asyncpg.Connection, tables: Sequence[Table]) -> None:
-    """Empties the tables of first writes, in the transaction of the load. Call `require_unused`."""
+    """Empties the tables of first writes, in the transaction of the load.
+
+    Call `require_unused` before: it deletes the users.
+    """
     if _has_events(tables):
         await connection.execute(SET_EVENTS_ASIDE)
     await connection.execute(REMOVE_ATTEMPTS)

@@ -196,9 +196,9 @@ class Gatherer:
 
     def _batch(self, queue: StatementQueue) -> list[Call]:
         """The next callers, without those whose row another statement is changing."""
-        left, share = queue.batch_size, queue.share
+        left, most = queue.batch_size, queue.most_callers
         batch, passed = list[Call](), deque[Call]()
-        while queue.waiting and left > 0 and len(batch) < share:
+        while queue.waiting and left > 0 and len(batch) < most:
             call = queue.waiting.popleft()
             if call.done():
                 self._remove(call)

@@ -15,19 +15,23 @@ BATCH_TAKES_S = 0.005
 """A batch has at most as many callers as the database probably answers in this time."""
 SHORT_PAGE_S = 0.001
 """Pages that take the database less time are gathered like rows; of longer ones, the database had
-better work on several at once."""
+better work on several at once.
+
+Pages are short until they are known: gathered ones show how long they take, while the time of
+others is mostly that of a busy event loop.
+"""
 WINDOW_S = 10.0
 
 
 class SlidingMinimum:
     """The smallest value of the last one to two windows."""
 
-    def __init__(self, window_s: float, *, before: float = 0.0) -> None:
-        """`before` is the value of none."""
+    def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._ends = 0.0
         self._last = self._current = math.inf
-        self.value = before
+        self.value = 0.0
+        """0 before the first one."""
 
     def add(self, value: float, now: float) -> bool:
         """Returns whether the minimum may have changed."""
@@ -54,8 +58,8 @@ class StatementQueue:
         self.in_flight = 0
         self.calls = 0
         """Those whose statement is under way."""
-        self.call_s = SlidingMinimum(WINDOW_S, before=math.inf)
-        """Time that the database spends on one call, without the round trip."""
+        self.call_s = SlidingMinimum(WINDOW_S)
+        """Time that the database spends on one call, without the round trip; 0 if unknown."""
         self.batch_size = LARGEST_BATCH
 
     def row(self, arguments: Sequence[Any]) -> Hashable | None:
@@ -83,7 +87,7 @@ class StatementQueue:
         return not form.arrays and self.call_s.value < SHORT_PAGE_S
 
     @property
-    def share(self) -> int:
+    def most_callers(self) -> int:
         """How many callers the next statement has at most.
 
         Changes and pages are halved: the database works on one half while Howdah answers the

@@ -12,7 +12,7 @@ import msgspec
 from db.runs import Column
 from db.workbench.results.arrow_stream import encode_arrow
 from db.workbench.results.copied_bytes import raw_writer
-from db.workbench.results.numbers import Show, showing_numbers
+from db.workbench.results.numbers import showing_cells
 from db.workbench.results.parquet import encode_parquet
 from db.workbench.results.record_batches import require_arro3
 
@@ -43,7 +43,6 @@ END_MARK = "\\."
 """Ends the data of COPY before PostgreSQL 18, if it is a line of CSV."""
 
 _decode = msgspec.json.Decoder(list[Any]).decode
-_decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -71,7 +70,7 @@ def encode_rows(
         cell = _safe_csv_cell if spreadsheet_safe else _csv_cell
         return _encode_lines(_csv_writer(cell), batches, head=_csv_line(names, cell))
     if format == ResultFormat.JSONL:
-        return _encode_lines(_jsonl_writer(unique_names(names), showing_numbers(columns)), batches)
+        return _encode_lines(_jsonl_writer(unique_names(names), columns), batches)
     if format == ResultFormat.RAW:
         return _encode_lines(raw_writer(columns), batches)
     oids = [column.type_oid for column in columns]
@@ -126,13 +125,16 @@ def _csv_cell(value: Any) -> str:
             return str(value)
 
 
-def _jsonl_writer(names: Sequence[str], show: Show | None) -> Callable[[Iterable[bytes]], bytes]:
+def _jsonl_writer(
+    names: Sequence[str], columns: Sequence[Column]
+) -> Callable[[Iterable[bytes]], bytes]:
     """Copies the encoded values without decoding them."""
     keys = [_encode(name) + b":" for name in names]
+    cells_of = showing_cells(columns)
 
     def line(row: bytes) -> bytes:
-        values = zip(keys, _decode_raw(show(row) if show else row), strict=True)
-        return b"{" + b",".join(key + bytes(value) for key, value in values) + b"}\n"
+        values = zip(keys, cells_of(row), strict=True)
+        return b"{" + b",".join(key + value for key, value in values) + b"}\n"
 
     return lambda lines: b"".join(map(line, lines))
 

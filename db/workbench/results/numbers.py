@@ -3,6 +3,7 @@
 They are stored as PostgreSQL's text (`value_conversion`), because most rows are never read.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,22 +25,30 @@ _quoted_number = re.compile(f'"{_NUMBER}"'.encode()).fullmatch
 
 def number_of(cell: Any, oid: int) -> Any:
     """A loaded cell of this type, as clients see it."""
-    is_number = oid in FLOATS and isinstance(cell, str) and _is_number(cell)
-    return float(cell) if is_number else cell
+    if oid not in FLOATS or not isinstance(cell, str) or not _is_number(cell):
+        return cell
+    number = float(cell)
+    return number if math.isfinite(number) else cell
 
 
 def showing_numbers(columns: Sequence[Column]) -> Show | None:
     """None if the stored lines of such rows are those that clients see."""
-    floats = [index for index, column in enumerate(columns) if column.type_oid in FLOATS]
-    if not floats:
+    if not any(column.type_oid in FLOATS for column in columns):
         return None
+    cells_of = showing_cells(columns)
+    return lambda line: b"[" + b",".join(cells_of(line)) + b"]"
 
-    def show(line: bytes) -> bytes:
+
+def showing_cells(columns: Sequence[Column]) -> Callable[[bytes], list[bytes]]:
+    """Makes the cells of a row that clients see, as JSON, from the stored line."""
+    floats = [index for index, column in enumerate(columns) if column.type_oid in FLOATS]
+
+    def cells_of(line: bytes) -> list[bytes]:
         cells = [bytes(cell) for cell in _decode(line)]
         for index in floats:
             if (found := _quoted_number(cells[index])) is not None:
                 whole, fraction = found.groups()
                 cells[index] = whole + (fraction or b".0")  # -0 would be read as the integer 0
-        return b"[" + b",".join(cells) + b"]"
+        return cells
 
-    return show
+    return cells_of

@@ -33,24 +33,28 @@ def queue_of(statement: Statement[Any], *, under_way: int, waiting: int) -> Stat
 
 
 @pytest.mark.parametrize(
-    ("statement", "share"),
+    ("statement", "most"),
     [(CHANGE, 5), (PAGE, 5), (READ, LARGEST_BATCH)],
     ids=["change", "page", "read"],
 )
-async def test_share_of_what_is_known(statement: Statement[Any], share: int) -> None:
+async def test_changes_and_pages_are_halved(statement: Statement[Any], most: int) -> None:
     queue = queue_of(statement, under_way=1, waiting=8)
     queue.learn(SHORT_PAGE_S / 2, 1, asyncio.get_running_loop().time())
     assert queue.gathers
-    assert queue.share == share
+    assert queue.most_callers == most
 
 
-@pytest.mark.parametrize("seconds", [None, SHORT_PAGE_S * 2])
-async def test_page_is_long_until_it_was_short(seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("took", "gathers"),
+    [([], True), ([SHORT_PAGE_S * 2], False), ([SHORT_PAGE_S * 2, SHORT_PAGE_S / 2], True)],
+    ids=["unknown", "long", "short"],
+)
+async def test_page_is_short_until_it_was_long(took: list[float], *, gathers: bool) -> None:
     queue = queue_of(PAGE, under_way=1, waiting=8)
-    if seconds is not None:
+    for seconds in took:
         queue.learn(seconds, 1, asyncio.get_running_loop().time())
-    assert not queue.gathers
-    assert queue.share == LARGEST_BATCH
+    assert queue.gathers is gathers
+    assert (queue.most_callers < LARGEST_BATCH) is gathers
 
 
 async def read(database: Database, owner: OwnerId) -> None:
@@ -65,7 +69,7 @@ async def test_time_to_prepare_a_statement_is_not_that_of_a_call(
     database = await open_database(committed_url, pool_size=1)
     await read(database, committed_owner)
     (queue,) = database._gatherer._queues.values()
-    assert queue.call_s.value == math.inf
+    assert queue.call_s._current == math.inf
     await read(database, committed_owner)
-    assert queue.call_s.value < math.inf
+    assert queue.call_s._current < math.inf
     await database.close()

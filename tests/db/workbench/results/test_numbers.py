@@ -53,6 +53,12 @@ def test_what_is_no_number_of_json_stays_text(text: str) -> None:
     assert number_of(text, FLOAT8) == text
 
 
+def test_number_that_is_too_large_stays_text() -> None:
+    """JSON has no infinity: it would become null."""
+    assert number_of("-1e999", FLOAT8) == "-1e999"
+    assert number_of("1e308", FLOAT8) == 1e308
+
+
 def test_other_rows_are_shown_as_they_are() -> None:
     assert showing_numbers(COLUMNS[:1]) is None
     assert number_of("1.5", TEXT) == "1.5"
