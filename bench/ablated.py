@@ -67,12 +67,12 @@ def send_through_sqlalchemy() -> None:
 
     async def send(
         _: Database, _source: object, _statement: object, sql: str, arguments: Sequence[Any]
-    ) -> tuple[Sequence[Any], float]:
+    ) -> tuple[Sequence[Any], float, bool]:
         began = time.perf_counter()
         async with engine.connect() as connection:
             result = await connection.exec_driver_sql(sql, tuple(arguments))
             rows = result.all() if result.returns_rows else []
-        return rows, time.perf_counter() - began
+        return rows, time.perf_counter() - began, False
 
     replace(Database, _send=send)
 

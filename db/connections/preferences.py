@@ -81,7 +81,8 @@ class Preferences(Repository[PreferenceRow, S]):
                 f"You have {MAX_PREFERENCES} preferences, the maximum.",
                 hint="Delete some, or combine several.",
             )
-        if size + len(text.encode()) > MAX_BYTES:
+        is_larger = now is None or len(text) > len(now.value)
+        if is_larger and size + len(text.encode()) > MAX_BYTES:
             raise TooLarge(
                 f"Your preferences would have more than {MAX_BYTES >> 20} MiB together.",
                 hint="Delete some, or store less in them.",

@@ -7,56 +7,65 @@ request would load 500 MB. PostgreSQL knows the size of a stored text without re
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 
 from db.errors import TooLarge
-from db.kit.rows import Rows
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that reaches this size; the next page begins after it."""
-LIST_BYTES = 8 * 1024 * 1024
-"""Rows by ID, and the pages of several parents, have no next page, so more is an error."""
+CHILDREN_BYTES = 8 * 1024 * 1024
+"""The pages of several parents, which one statement reads: more is an error."""
+ROWS_BYTES = 16 * 1024 * 1024
+"""Rows by ID, with all of their columns: more is an error."""
 
 Sorting = Sequence[tuple[str, bool]]
 """Names of columns, and whether they fall."""
 
 
+class Ended(NamedTuple):
+    """The rows that `end_after` found."""
+
+    records: Sequence[Any]
+    goes_on: bool
+    """Whether the last row is one more than the list has."""
+
+
 def end_after(query: Select[Any], texts: Sequence[str], sorting: Sorting, most: int) -> Select[Any]:
     """The first rows of a list, until `texts` have `most` bytes; one row more if the list goes on.
 
-    The last row is that row if `goes_on`.
+    `ended` reads its last column, which says whether a row is that one.
     """
     rows = query.subquery("listed")
     size = reduce(add, (func.coalesce(func.octet_length(rows.c[name]), 0) for name in texts))
-    before = func.sum(size).over(order_by=_sorted(rows.c, sorting), rows=(None, -2))
-    measured = select(*rows.c, before.label("bytes_before")).subquery("measured")
-    columns = [measured.c[name] for name in rows.c.keys()]  # noqa: SIM118 - without `bytes_before`
-    is_wanted = func.coalesce(measured.c.bytes_before, 0) < literal_column(str(most))
-    return select(*columns).where(is_wanted).order_by(*_sorted(measured.c, sorting))
+    before, before_last = (
+        func.coalesce(func.sum(size).over(order_by=_sorted(rows.c, sorting), rows=(None, -near)), 0)
+        for near in (1, 2)
+    )
+    measured = select(
+        *rows.c, before.label("bytes_before"), before_last.label("bytes_before_last")
+    ).subquery("measured")
+    columns = [measured.c[name] for name in rows.c.keys()]  # noqa: SIM118 - without the sizes
+    end: ColumnElement[int] = literal_column(str(most))
+    return (
+        select(*columns, (measured.c.bytes_before >= end).label("is_after_end"))
+        .where(measured.c.bytes_before_last < end)
+        .order_by(*_sorted(measured.c, sorting))
+    )
 
 
 def _sorted(columns: Any, sorting: Sorting) -> list[ColumnElement[Any]]:
     return [columns[name].desc() if falls else columns[name].asc() for name, falls in sorting]
 
 
-def goes_on(rows: Rows[Any], texts: Sequence[str], most: int) -> bool:
-    """Whether `end_after` has ended the list: the last row is one more than it has."""
-    positions = [rows.row._fields.index(name) for name in texts]
-    size = 0
-    for record in rows.records[:-1]:
-        found = (record[position] for position in positions)
-        size += sum(_size(text) for text in found if text is not None)
-    return size >= most
+def ended(records: Sequence[Any]) -> Ended:
+    """The records of `end_after`, without its last column."""
+    return Ended([record[:-1] for record in records], bool(records) and records[-1][-1])
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def too_much_text() -> TooLarge:
+def too_much_text(limit: int) -> TooLarge:
     return TooLarge(
-        f"The texts of the requested rows have more than {LIST_BYTES >> 20} MiB together.",
-        hint="Request fewer rows at once, or leave out the fields with long texts.",
+        f"The texts of the requested rows have more than {limit >> 20} MiB together.",
+        hint="Request fewer rows at once.",
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.long_texts import LIST_BYTES, end_after, goes_on, too_much_text
+from db.kit.long_texts import CHILDREN_BYTES, end_after, ended, too_much_text
 from db.kit.paging import (
     Page,
     PageShape,
@@ -49,13 +49,14 @@ class PagesOfParents(Repository[R, S]):
         row = self.page_row(window.columns, order)
         found: list[list[Any]] = [[] for _ in ids]
         records = await self.run(query, ids=list(ids), **values)
-        texts = self._texts_of(row)
-        ends_early = bool(texts) and goes_on(Rows(row, records), texts, LIST_BYTES)
-        if ends_early and len(ids) > 1:
-            raise too_much_text()
+        goes_on = False
+        if self._texts_of(row):
+            records, goes_on = ended(records)
+            if goes_on and len(ids) > 1:
+                raise too_much_text(CHILDREN_BYTES)
         for record in records:
             found[record[-1] - 1].append(record[:-1])
-        pages = (make_page(Rows(row, each), window, order, ends_early=ends_early) for each in found)
+        pages = (make_page(Rows(row, each), window, order, ends_early=goes_on) for each in found)
         return dict(zip(ids, pages, strict=True))
 
     @classmethod
@@ -68,6 +69,6 @@ class PagesOfParents(Repository[R, S]):
         each = select(*page.c, position).select_from(PARENTS.join(page, true()))
         sorting = page_sorting(order, shape)
         if texts := cls._texts_of(cls.page_row(shape.columns, order)):
-            return end_after(each, texts, [("position", False), *sorting], LIST_BYTES)
+            return end_after(each, texts, [("position", False), *sorting], CHILDREN_BYTES)
         columns = [page.c[name].desc() if falls else page.c[name].asc() for name, falls in sorting]
         return each.order_by(position, *columns)

@@ -26,7 +26,7 @@ from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.long_texts import LIST_BYTES, PAGE_BYTES, end_after, goes_on, too_much_text
+from db.kit.long_texts import PAGE_BYTES, ROWS_BYTES, end_after, ended, too_much_text
 from db.kit.paging import (
     Page,
     PageShape,
@@ -122,7 +122,7 @@ class Repository(OwnerLookup, Generic[R, S]):
     def _by_ids(cls) -> ClauseElement:
         found = cls.readable().where(is_any_of(cls.table().c.id))
         texts = cls._texts_of(cls.row)
-        return end_after(found, texts, [("id", False)], LIST_BYTES) if texts else found
+        return end_after(found, texts, [("id", False)], ROWS_BYTES) if texts else found
 
     @statement
     def _owned_by_id(cls) -> ClauseElement:
@@ -179,10 +179,11 @@ class Repository(OwnerLookup, Generic[R, S]):
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         """Raises TooLarge if the rows have too much text."""
         found = await self.run(self._by_ids(), ids=list(ids))
-        row = cast("type[R]", self.row)
-        if (texts := self._texts_of(row)) and goes_on(Rows(row, found), texts, LIST_BYTES):
-            raise too_much_text()
-        return rows_of(row, found)
+        if self._texts_of(self.row):
+            found, goes_on = ended(found)
+            if goes_on:
+                raise too_much_text(ROWS_BYTES)
+        return rows_of(cast("type[R]", self.row), found)
 
     def add(self: "Repository[R, Session]", **values: Any) -> Awaitable[R]:
         added = self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
@@ -264,12 +265,12 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
         row = self.page_row(window.columns, order)
-        keys = None
+        keys, goes_on = None, False
+        if self._texts_of(row):
+            found, goes_on = ended(found)
         if not self._row_has_sort_key(order):
             found, keys = [record[:-1] for record in found], [record[-1] for record in found]
-        rows, texts = Rows(row, found), self._texts_of(row)
-        ends_early = bool(texts) and goes_on(rows, texts, PAGE_BYTES)
-        return make_page(rows, window, order, keys, ends_early=ends_early)
+        return make_page(Rows(row, found), window, order, keys, ends_early=goes_on)
 
     @classmethod
     def page_row(cls, columns: Columns | None, order: SortOrder) -> type[R]:

@@ -23,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
 from db.kit.base import text_literals
+from db.kit.long_texts import ROWS_BYTES, end_after, ended, too_much_text
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
@@ -124,7 +125,11 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         await self.run(self._discard(), id=script_id)
 
     async def texts(self, script_ids: Sequence[UUID]) -> Mapping[UUID, str]:
-        return dict(await self.run(self._texts(), ids=list(script_ids)))
+        """Raises TooLarge if they have more than ROWS_BYTES."""
+        found, goes_on = ended(await self.run(self._texts(), ids=list(script_ids)))
+        if goes_on:
+            raise too_much_text(ROWS_BYTES)
+        return dict(found)
 
     async def text_bytes(self) -> int:
         return int(await self.value(self._text_bytes()))
@@ -234,7 +239,8 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
     @statement
     def _texts(cls) -> ClauseElement:
         script = cls.table().c
-        return cls.owned(script.id, script.script).where(is_any_of(script.id))
+        texts = cls.owned(script.id, script.script).where(is_any_of(script.id))
+        return end_after(texts, ["script"], [("id", False)], ROWS_BYTES)
 
     @statement
     def _text_bytes(cls) -> ClauseElement:

@@ -119,7 +119,9 @@ class QueryRun(ResultFields):
     )
 
     @field(
-        "Connection the statement runs on. Null if it was deleted.", type=DatabaseConnection | None
+        "Connection the statement runs on. Null if it was deleted.",
+        type=DatabaseConnection | None,
+        reads=["connection_id"],
     )
     async def connection(root: strawberry.Parent[RunRow], info: Info) -> ConnectionRow | None:
         if root.connection_id is None:
@@ -130,6 +132,7 @@ class QueryRun(ResultFields):
         "Session the statement runs in. Null if it has a connection of its own, or the session was "
         "deleted.",
         type="DatabaseSession | None",
+        reads=["session_id"],
     )
     async def session(root: strawberry.Parent[RunRow], info: Info) -> DatabaseSessionRow | None:
         if root.session_id is None:
@@ -139,6 +142,7 @@ class QueryRun(ResultFields):
     @field(
         "Script that the statement is part of. Null if there is none, or if it was deleted.",
         type="ScriptRun | None",
+        reads=["script_id"],
     )
     async def script_run(root: strawberry.Parent[RunRow], info: Info) -> ScriptRunRow | None:
         if root.script_id is None:
@@ -149,6 +153,7 @@ class QueryRun(ResultFields):
         "Saved query that was executed. Null if there is none, or if it was deleted. `statement` "
         "is the text that was executed, also after a change of the saved query.",
         type=SavedQuery | None,
+        reads=["saved_query_id"],
     )
     async def saved_query(root: strawberry.Parent[RunRow], info: Info) -> SavedQueryRow | None:
         if root.saved_query_id is None:
@@ -177,7 +182,8 @@ class QueryRun(ResultFields):
 
     @field(
         "Time since `startedAt`, or from `startedAt` to `finishedAt`, in milliseconds. Null if the "
-        "run has not left the queue."
+        "run has not left the queue.",
+        reads=["started_at", "finished_at"],
     )
     def elapsed_ms(root: strawberry.Parent[RunRow]) -> int | None:
         if root.started_at is None:

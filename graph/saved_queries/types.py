@@ -21,6 +21,7 @@ from db.saved_queries import (
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
+from graph.executor.hints import accepting
 from graph.kit.fields import attribute, field
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
@@ -64,18 +65,24 @@ class SavedQueryParameter:
         return root.default if root.has_default else None
 
 
+@accepting(SavedVersionRow)
+def _is_version(value: object, _info: object) -> bool:
+    return isinstance(value, SavedVersionRow)
+
+
 @strawberry.type(
     description="A saved query as it was before a change. To restore it, pass its fields to "
     "`saveQuery`."
 )
 class SavedQueryVersion:
+    is_type_of = staticmethod(_is_version)
     version: int = attribute("`version` that the saved query had.")
     name: str = attribute("Name that it had.")
     folder: str = attribute("Path of the folder that it was in. Empty if it was in none.")
     text: str = attribute("SQL statement that it had.", long="text")
     saved_at: datetime = attribute("Time it was saved in this form.")
 
-    @field("Parameters that it had.", type=list[SavedQueryParameter])
+    @field("Parameters that it had.", type=list[SavedQueryParameter], reads=["parameters"])
     def parameters(root: strawberry.Parent[SavedVersionRow]) -> list[SavedParameter]:
         return decode_parameters(root.parameters)
 

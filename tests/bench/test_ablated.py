@@ -1,12 +1,17 @@
 """Each part that `make bench-ablation` switches off is still where it replaces it."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import peers
 from bench.ablated import EVERYTHING, replace
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +30,21 @@ def test_ablation_finds_every_part() -> None:
         check=False,
     )
     assert ended.stdout == "ablated\n", ended.stderr
+
+
+async def test_server_without_all_of_them_answers(committed_url: str, tmp_path: Path) -> None:
+    """What replaces them fits what is left."""
+
+    def ask() -> Any:
+        with peers.ours(committed_url, tmp_path, without=EVERYTHING) as peer:
+            body = json.dumps({"query": "{ health { status } }"}).encode()
+            request = urllib.request.Request(  # noqa: S310 - our own server
+                peer.url, body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
+                return json.load(response)
+
+    assert await asyncio.to_thread(ask) == {"data": {"health": {"status": "OK"}}}
 
 
 def test_ablation_refuses_a_part_that_is_gone() -> None:

@@ -109,6 +109,34 @@ async def test_page_selects_the_columns_of_its_fields_and_cursors(
     assert found == columns | {"id", "created_at"}
 
 
+@pytest.mark.parametrize(
+    ("query", "table", "text"),
+    [
+        (
+            """queryRuns(first: 1) { nodes {
+              state elapsedMs connection { id } session { id } scriptRun { id } savedQuery { id }
+            } }""",
+            "query_runs",
+            "statement",
+        ),
+        (
+            "savedQueries(first: 1) { nodes { versions(first: 1) { nodes { version name } } } }",
+            "saved_query_versions",
+            "text",
+        ),
+    ],
+    ids=["runs", "versions"],
+)
+async def test_long_texts_that_are_not_selected_are_not_read(
+    ada: Client, statements: Statements, query: str, table: str, text: str
+) -> None:
+    """They would limit the page, which has a size."""
+    await make_saved_query(ada)
+    await ada.ask(f"{{ {query} }}")
+    (sql,) = (sql for sql in statements if "LIMIT" in sql and f"FROM {table}" in sql)
+    assert not re.findall(rf"\.{text}\b|octet_length", sql)
+
+
 async def test_cursor_of_item_is_made_only_if_it_is_selected(
     ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ from db.postgres.statements import DIALECT, Statement, encoder
 
 _CALLERS = "callers"
 _PAGE_SIZE = "limit"
+ROWS_OF_ONE = 50
+"""So many rows of a page count as one more caller of its batch."""
 _PARAMETER = re.compile(
     r"\$(\d+)(?:::([A-Z]+(?: PRECISION| WITH(?:OUT)? TIME ZONE)?(?:\(\d+\))?(?:\[\])?))?"
 )
@@ -47,14 +49,19 @@ class GatheredSql(NamedTuple):
     """The table that is changed; None for a read."""
     by_row_id: bool = False
     """True for an INSERT, whose rows start with their ID instead of the caller's number."""
-    is_page: bool = False
-    """True for a read with a LIMIT that the caller sets."""
+    page_size: int | None = None
+    """Position of the LIMIT of a page; None for others."""
     arrays: Sequence[int] = ()
     """Positions of the arguments that are arrays."""
 
     def weight(self, arguments: Sequence[Any]) -> int:
-        """What a caller adds to a batch: one, and the items of its arrays."""
-        return 1 + sum(len(arguments[position]) for position in self.arrays)
+        """What a caller adds to a batch: one, the items of its arrays, the rows of its page."""
+        rows = 0 if self.page_size is None else arguments[self.page_size] // ROWS_OF_ONE
+        return 1 + rows + sum(len(arguments[position]) for position in self.arrays)
+
+    @property
+    def is_page(self) -> bool:
+        return self.page_size is not None
 
 
 def gather_statement(statement: Statement[Any]) -> GatheredSql | None:
@@ -131,7 +138,7 @@ def _gather_select(
         f"SELECT {_CALLERS}.n, answer.* FROM unnest({unnested}) WITH ORDINALITY"  # noqa: S608 - of a compiled statement
         f" AS {_CALLERS}({', '.join(columns)}, n), LATERAL ({inner}) AS answer",
         arguments,
-        is_page=_PAGE_SIZE in own,
+        page_size=names.index(_PAGE_SIZE) if _PAGE_SIZE in own else None,
         arrays=array_positions,
     )
 

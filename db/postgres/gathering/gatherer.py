@@ -31,7 +31,8 @@ It iterates over the arguments when it has a connection.
 """
 
 SEND_EVERY_S = 0.000_15
-"""With a distant database more equal statements may be under way, so that one leaves this often."""
+"""More equal statements may be under way with a distant database, and more pages that take long, so
+that one leaves this often."""
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
 SPARE_CONNECTIONS = 1
@@ -206,7 +207,7 @@ class Gatherer:
                 passed.append(call)
             else:
                 batch.append(call)
-                left -= queue.weight(call.arguments)
+                left -= queue.form.weight(call.arguments) if queue.form else 1
         for call in batch:
             self._remove(call)
         queue.waiting.extendleft(reversed(passed))

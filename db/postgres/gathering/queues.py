@@ -11,6 +11,8 @@ from db.postgres.statements import Statement
 
 FEWEST = 2
 LARGEST_BATCH = 128
+FIRST_BATCH = 8
+"""Of pages, until it is known how long they take."""
 BATCH_TAKES_S = 0.005
 """A batch has at most as many callers as the database probably answers in this time."""
 SHORT_PAGE_S = 0.001
@@ -60,7 +62,7 @@ class StatementQueue:
         """Those whose statement is under way."""
         self.call_s = SlidingMinimum(WINDOW_S)
         """Time that the database spends on one call, without the round trip; 0 if unknown."""
-        self.batch_size = LARGEST_BATCH
+        self.batch_size = FIRST_BATCH if form is not None and form.is_page else LARGEST_BATCH
 
     def row(self, arguments: Sequence[Any]) -> Hashable | None:
         """The row that a change of one row locks. Nobody else knows the ID of a new row."""
@@ -70,7 +72,7 @@ class StatementQueue:
         return form.table, arguments[form.row_id]
 
     def weight(self, arguments: Sequence[Any]) -> int:
-        """How many of a batch a caller counts as."""
+        """How many calls of the statement a caller counts as."""
         return 1 if self.form is None or not self.form.arrays else self.form.weight(arguments)
 
     def learn(self, seconds: float, weight: int, now: float) -> None:

@@ -94,5 +94,7 @@ async def test_preferences_are_limited_in_their_size_together(
     assert caught.value.field == "value"
     with pytest.raises(TooLarge):
         await mine.do(lambda p: p.put("c", 1))
-    await mine.do(lambda p: p.put("a", 1))
-    await mine.do(lambda p: p.put("b", "éxx"))
+    monkeypatch.setattr("db.connections.preferences.MAX_BYTES", 5)
+    await mine.do(lambda p: p.put("a", 1))  # what has become too much can be shortened
+    with pytest.raises(TooLarge):
+        await mine.do(lambda p: p.put("a", 12))

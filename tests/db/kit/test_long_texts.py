@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,13 +10,12 @@ from sqlalchemy import ARRAY, Integer, Text, bindparam, column, func, select
 
 from db.errors import TooLarge
 from db.kit.base import OwnerId, new_id
-from db.kit.long_texts import LIST_BYTES, PAGE_BYTES, end_after, goes_on
+from db.kit.long_texts import PAGE_BYTES, ROWS_BYTES, end_after, ended
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.rows import Rows
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
 from db.saved_queries import SavedQueries, SavedQueryFilter
-from db.saved_queries.rows import SavedQueryRow, SavedVersionRow
+from db.saved_queries.rows import SavedQueryRow
 from db.saved_queries.rules import MAX_TEXT_LENGTH
 from db.saved_queries.versions import SavedVersions
 
@@ -25,11 +24,6 @@ LONG = "é" * MAX_TEXT_LENGTH
 """A megabyte."""
 FIT = PAGE_BYTES // 1_000_000 + 1
 """Rows of such a text in one page: the one that reaches the size is the last."""
-
-
-class Listed(NamedTuple):
-    number: int
-    text: str | None
 
 
 async def save(database: Database, owner: OwnerId, texts: Sequence[str]) -> list[UUID]:
@@ -85,7 +79,7 @@ async def test_texts_that_nobody_reads_end_no_page(database: Database, owner: Ow
 
 
 async def test_rows_by_id_have_a_size(database: Database, owner: OwnerId) -> None:
-    ids = await save(database, owner, [LONG] * (LIST_BYTES // 1_000_000 + 2))
+    ids = await save(database, owner, [LONG] * (ROWS_BYTES // 1_000_000 + 2))
     async with database.read() as session:
         queries = SavedQueries(session, owner)
         assert {row.id for row in await queries.get_many(ids[:-1])} == set(ids[:-1])
@@ -119,13 +113,6 @@ async def test_children_of_one_parent_end_early_and_those_of_several_are_refused
         assert not one.has_next
 
 
-def test_goes_on_counts_bytes() -> None:
-    rows = Rows(Listed, [(1, "é"), (2, None), (3, "a")])
-    assert goes_on(rows, ["text"], 2)
-    assert not goes_on(rows, ["text"], 3)
-    assert not goes_on(Rows(SavedVersionRow, []), ["text"], 1)
-
-
 LISTED = (
     func.unnest(bindparam("numbers", type_=ARRAY(Integer)), bindparam("texts", type_=ARRAY(Text)))
     .table_valued(column("number", Integer), column("text", Text))
@@ -149,5 +136,4 @@ async def test_list_ends_with_the_text_that_reaches_the_size(database: Database)
         async with database.read() as session:
             found = await session.rows(FIRST, numbers=list(range(len(texts))), texts=texts)
         more = rows[len(shown) : len(shown) + 1]
-        assert [tuple(record) for record in found] == shown + more
-        assert goes_on(Rows(Listed, found), ["text"], MOST) is bool(more)
+        assert ended(found) == (shown + more, bool(more))

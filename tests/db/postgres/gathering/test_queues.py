@@ -11,7 +11,12 @@ from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, open_database
 from db.postgres.gathering.calls import Call
 from db.postgres.gathering.gathered_sql import gather_statement
-from db.postgres.gathering.queues import LARGEST_BATCH, SHORT_PAGE_S, StatementQueue
+from db.postgres.gathering.queues import (
+    FIRST_BATCH,
+    LARGEST_BATCH,
+    SHORT_PAGE_S,
+    StatementQueue,
+)
 from db.postgres.statements import Statement, compile_change, compile_statement
 from db.tasks import Tasks
 
@@ -55,6 +60,14 @@ async def test_page_is_short_until_it_was_long(took: list[float], *, gathers: bo
         queue.learn(seconds, 1, asyncio.get_running_loop().time())
     assert queue.gathers is gathers
     assert (queue.most_callers < LARGEST_BATCH) is gathers
+
+
+async def test_rows_of_a_page_count_as_callers() -> None:
+    queue = queue_of(PAGE, under_way=0, waiting=0)
+    assert queue.form
+    at = PAGE.names.index("limit")
+    assert [queue.form.weight([limit] * (at + 1)) for limit in (10, 50, 1_001)] == [1, 2, 21]
+    assert queue.batch_size == FIRST_BATCH
 
 
 async def read(database: Database, owner: OwnerId) -> None:
