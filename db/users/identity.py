@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
+from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unauthenticated
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.postgres.engine import Database
@@ -257,7 +257,10 @@ class Identity:
                 )
             )
 
-        return await self._database.transaction(find_or_add)
+        try:
+            return await self._database.transaction(find_or_add)
+        except Conflict:  # another server has created it meanwhile
+            return await self._database.transaction(find_or_add)
 
     async def _authenticate(self, email: str, password: str) -> tuple[UserRow, str]:
         """Returns the user with this password, and the matching hash."""

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import asyncpg
@@ -9,6 +10,7 @@ from db.kit.audit import AuditKind
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.users import ExternalUser, OwnUser, UserRow, Users, canonical_email
+from tests.fixtures.identity import identity_on
 from tests.fixtures.notes import observer
 from tests.fixtures.patience import patience
 
@@ -52,18 +54,36 @@ async def test_external_user_is_created_once_and_found_again(database: Database)
     assert (first.email, first.name, first.role) == ("ada@example.com", "Ada", "USER")
 
 
-async def test_external_user_is_created_once_under_concurrency(
-    committed: Database, observer: asyncpg.Connection
-) -> None:
+async def at_once(
+    observer: asyncpg.Connection, create: Callable[[], Awaitable[UserRow | None]]
+) -> list[UserRow | None]:
+    """The users of six calls, none of which finds what another one creates."""
     async with observer.transaction():
-        await observer.execute("LOCK TABLE users IN SHARE MODE")  # reads find no user meanwhile
-        meeting = [asyncio.ensure_future(meet(committed)) for _ in range(6)]
+        await observer.execute("LOCK TABLE users IN SHARE MODE")
+        calls = [asyncio.ensure_future(create()) for _ in range(6)]
         async with patience():
             while await observer.fetchval(_WAITING) < 6:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.01)
-    assert len(set(await asyncio.gather(*meeting))) == 1
-    kinds = await observer.fetch("SELECT kind FROM audit_events")
-    assert [row["kind"] for row in kinds] == [AuditKind.USER_CREATED]
+    return await asyncio.gather(*calls)
+
+
+async def recorded(observer: asyncpg.Connection) -> list[str]:
+    return [row["kind"] for row in await observer.fetch("SELECT kind FROM audit_events")]
+
+
+async def test_external_user_is_created_once_under_concurrency(
+    committed: Database, observer: asyncpg.Connection
+) -> None:
+    assert len(set(await at_once(observer, lambda: meet(committed)))) == 1
+    assert await recorded(observer) == [AuditKind.USER_CREATED]
+
+
+async def test_local_admin_is_created_once_by_servers_that_start_together(
+    committed: Database, observer: asyncpg.Connection
+) -> None:
+    async with identity_on(committed) as identity:
+        assert len(set(await at_once(observer, identity.local_admin))) == 1
+    assert await recorded(observer) == [AuditKind.USER_CREATED]
 
 
 async def test_external_email_neither_matches_nor_blocks_account(
