@@ -75,25 +75,29 @@ class Preferences(Repository[PreferenceRow, S]):
         version = 0 if now is None else now.version
         if expected_version is not None and expected_version != version:
             raise _version_conflict()
-        ((count, size),) = await self.run(self._others(), key=key)
-        if count >= MAX_PREFERENCES:
-            raise TooLarge(
-                f"You have {MAX_PREFERENCES} preferences, the maximum.",
-                hint="Delete some, or combine several.",
-            )
-        is_larger = now is None or len(text) > len(now.value)
-        if is_larger and size + len(text.encode()) > MAX_BYTES:
-            raise TooLarge(
-                f"Your preferences would have more than {MAX_BYTES >> 20} MiB together.",
-                hint="Delete some, or store less in them.",
-                field="value",
-            )
+        if now is None or len(text) > len(now.value):
+            await self._require_room(key, len(text.encode()))
         guard = expected_version is not None
         values = {"key": key, "value": text} | ({"expected_version": version} if guard else {})
         stored = await self.one(self._put(guard), **values)
         if stored is None:
             raise _version_conflict()
         return stored
+
+    async def _require_room(self, key: str, size: int) -> None:
+        """Calls at the same time can exceed the limits by what they store."""
+        ((count, others),) = await self.run(self._others(), key=key)
+        if count >= MAX_PREFERENCES:
+            raise TooLarge(
+                f"You have {MAX_PREFERENCES} preferences, the maximum.",
+                hint="Delete some, or combine several.",
+            )
+        if others + size > MAX_BYTES:
+            raise TooLarge(
+                f"Your preferences would have more than {MAX_BYTES >> 20} MiB together.",
+                hint="Delete some, or store less in them.",
+                field="value",
+            )
 
     async def drop(self: "Preferences[Session]", key: str) -> str:
         if not await self.run(self._drop(), key=parse_key(key)):
