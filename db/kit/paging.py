@@ -165,13 +165,13 @@ def make_page(
     order: SortOrder,
     keys: Sequence[Any] | None = None,
     *,
-    ends_early: bool = False,
+    goes_on: bool = False,
 ) -> Page[R]:
     """Builds the page from up to `size` + 1 rows; the extra row shows that more exist.
 
-    `ends_early` if the last row is the extra one, although there are not so many.
+    `goes_on` if the last row is the extra one, although there are not so many.
     """
-    size = min(window.size, len(found) - 1) if ends_early else window.size
+    size = min(window.size, len(found) - 1) if goes_on else window.size
     more = len(found) > size
     step = -1 if window.backward else 1
     return Page(

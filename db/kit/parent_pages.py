@@ -56,7 +56,7 @@ class PagesOfParents(Repository[R, S]):
                 raise too_much_text(CHILDREN_BYTES)
         for record in records:
             found[record[-1] - 1].append(record[:-1])
-        pages = (make_page(Rows(row, each), window, order, ends_early=goes_on) for each in found)
+        pages = (make_page(Rows(row, each), window, order, goes_on=goes_on) for each in found)
         return dict(zip(ids, pages, strict=True))
 
     @classmethod

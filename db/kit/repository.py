@@ -270,7 +270,7 @@ class Repository(OwnerLookup, Generic[R, S]):
             found, goes_on = ended(found)
         if not self._row_has_sort_key(order):
             found, keys = [record[:-1] for record in found], [record[-1] for record in found]
-        return make_page(Rows(row, found), window, order, keys, ends_early=goes_on)
+        return make_page(Rows(row, found), window, order, keys, goes_on=goes_on)
 
     @classmethod
     def page_row(cls, columns: Columns | None, order: SortOrder) -> type[R]:

@@ -32,8 +32,8 @@ from db.postgres.statements import DIALECT, Statement, encoder
 
 _CALLERS = "callers"
 _PAGE_SIZE = "limit"
-ROWS_OF_ONE = 50
-"""So many rows of a page count as one more caller of its batch."""
+ROWS_PER_WEIGHT = 50
+"""A page adds 1 to the weight of its batch for each 50 rows that it may have."""
 _PARAMETER = re.compile(
     r"\$(\d+)(?:::([A-Z]+(?: PRECISION| WITH(?:OUT)? TIME ZONE)?(?:\(\d+\))?(?:\[\])?))?"
 )
@@ -56,7 +56,7 @@ class GatheredSql(NamedTuple):
 
     def weight(self, arguments: Sequence[Any]) -> int:
         """What a caller adds to a batch: one, the items of its arrays, the rows of its page."""
-        rows = 0 if self.page_size is None else arguments[self.page_size] // ROWS_OF_ONE
+        rows = 0 if self.page_size is None else arguments[self.page_size] // ROWS_PER_WEIGHT
         return 1 + rows + sum(len(arguments[position]) for position in self.arrays)
 
     @property
