@@ -35,6 +35,7 @@ MAX_STARTED_CHARS = 100
 """Of the start of a backend, a time of some 30 characters: it is stored with each run."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
 _NO_FILE = f"{os.devnull}/none"
 # A password is sent in clear text only over TLS with a verified server certificate.
 _SAFE = "scram-sha-256,md5,none"
@@ -193,6 +194,42 @@ def _read_result(pgconn: PGconn) -> PQGen[PGresult | None]:
         if kept is None or kept.status in _DONE:
             raise
     return kept  # an error says why the server has closed the connection
+
+
+async def commands(connection: Connection, *statements: str) -> None:
+    """Executes SQL of our own in one round trip, each statement in a transaction of its own.
+
+    Raises:
+        psycopg.Error: The first statement that failed; those after it were executed.
+    """
+    pgconn = connection.pgconn
+    pgconn.enter_pipeline_mode()
+    for each in statements:
+        pgconn.send_query_params(each.encode(), None)
+        pgconn.pipeline_sync()
+    result = await connection.wait(_read_synced(pgconn, len(statements)))
+    pgconn.exit_pipeline_mode()
+    if result is not None:
+        raise errors.error_from_result(result)
+
+
+def _read_synced(pgconn: PGconn, count: int) -> PQGen[PGresult | None]:
+    """Reads until the server has confirmed `count` statements; returns the first that failed."""
+    yield from generators.send(pgconn)
+    failed: PGresult | None = None
+    was_none = False
+    while count:
+        result = yield from generators.fetch(pgconn)
+        if result is None and was_none:  # libpq would return None without end
+            raise psycopg.OperationalError("the server has not confirmed a statement")
+        was_none = result is None
+        if result is None or result.status in _DONE:
+            continue
+        if result.status == ExecStatus.PIPELINE_SYNC:
+            count -= 1
+        elif failed is None:
+            failed = result
+    return failed
 
 
 def learn_backend(connection: Connection, started_at: object) -> Backend:

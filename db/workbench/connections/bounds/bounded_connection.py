@@ -101,6 +101,10 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     slot: LargeRowSlot
     backend: Backend | None = None
     """The server's process of this connection, once a run has queried it."""
+    is_direct = False
+    """Whether the server itself answers, and no pooler: known with `backend`."""
+    kept_timeout_ms: int | None = None
+    """The `statement_timeout` between runs. None if the server's default, or that of a pooler."""
     arrived = 0
     """Bytes that arrived during the last wait: an upper bound of the size of its result."""
     takes_large_rows = False

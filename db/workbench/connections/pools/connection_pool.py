@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from math import inf
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from db.concurrency.fifo_pool import FifoPool
 from db.errors import HowdahError, Overloaded
 from db.runs import Backend
 from db.workbench.connections.connection_errors import connection_closed
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts, abort_after, command
+from db.workbench.connections.libpq import Connection, Facts
 from db.workbench.connections.pools.circuit_breaker import Breaker
-from db.workbench.connections.pools.dblink import close_dblink_connections
+from db.workbench.connections.pools.reset import reset
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ WAIT_S = 12.0
 LIFETIME_S = 3_600.0
 REPORT_S = 3_600.0
 """A pool reports that it is connected once in this time."""
-RESET_S = 2.0
 CANCEL_S = 2.0
 
 
@@ -153,7 +151,7 @@ class ConnectionPool:
     async def release(self, connection: Connection) -> None:
         """Resets the connection, or ends it. Returns it also if the borrower is cancelled here."""
         try:
-            await _reset(connection)
+            await reset(connection)
         finally:
             self.release_unused(connection)
 
@@ -338,32 +336,6 @@ class ReservedConnection:
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.release(self.connection)
-
-
-async def _reset(connection: Connection) -> None:
-    """Ends the transaction, settings, roles, temporary tables, locks and LISTEN, or all of it."""
-    connection.slot.release()
-    if connection.has_large_buffer:
-        connection.finish()
-        return
-    try:
-        with abort_after(connection, RESET_S):
-            match connection.pgconn.transaction_status:
-                case TransactionStatus.UNKNOWN:
-                    return
-                case TransactionStatus.ACTIVE:
-                    connection.finish()
-                    return
-                case TransactionStatus.INTRANS | TransactionStatus.INERROR:
-                    await command(connection, "ROLLBACK")
-            if not connection.autocommit:
-                await connection.set_autocommit(True)
-            await command(connection, "DISCARD ALL")
-            await close_dblink_connections(connection)
-    except BaseException as error:
-        connection.finish()
-        if not isinstance(error, psycopg.Error):
-            raise
 
 
 async def _cancel(connection: Connection) -> None:

@@ -13,7 +13,14 @@ from contextlib import AbstractAsyncContextManager
 import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
-from db.workbench.connections.libpq import Connection, command, fetch_value, learn_backend
+from db.workbench.connections.bounds.read_budget import UnexpectedRows
+from db.workbench.connections.libpq import (
+    SET_TIMEOUT,
+    Connection,
+    command,
+    fetch_rows,
+    learn_backend,
+)
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
 from db.workbench.copy.interfaces import CopySource
@@ -38,13 +45,15 @@ from db.workbench.sql.sql_text import (
     is_empty,
 )
 
-_BEGIN = "BEGIN"
-_BEGIN_READ_ONLY = "BEGIN READ ONLY"
-_SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
 _SETUP = pinned("""
-    SELECT pg_catalog.set_config('statement_timeout', $1, false),
+    SELECT pg_catalog.pg_backend_pid(),
            (SELECT backend_start::text FROM pg_catalog.pg_stat_activity
-            WHERE pid = pg_catalog.pg_backend_pid())""")
+            WHERE pid = pg_catalog.pg_backend_pid())
+    FROM pg_catalog.set_config('statement_timeout', $1, false)""")
+KEPT_FROM_MS = 10_000
+"""Shorter ones are not kept: our own statements on the connection might exceed them."""
+LATE_S = 0.1
+"""A statement that begins up to this late has the whole timeout: TIMEOUT_GRACE_S is longer."""
 
 
 class ConnectionUse(ABC):
@@ -175,17 +184,40 @@ class PooledUse(ConnectionUse):
         PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction, so
         this query also fixes a read-only transaction as read-only.
         """
+        begin = ""
         if self.run.read_only:
-            await command(connection, _BEGIN_READ_ONLY)
+            begin = "BEGIN READ ONLY;"
         elif is_rolled_back(self.run.statement):
-            await command(connection, _BEGIN)
-        left_ms = (until - asyncio.get_running_loop().time()) * 1000
-        timeout_ms = max(1, round(left_ms))
+            begin = "BEGIN;"
+        timeout_ms = self._timeout_ms(until - asyncio.get_running_loop().time())
         if connection.backend is None:
-            started_at = await fetch_value(connection, _SETUP, (str(timeout_ms),))
-            return learn_backend(connection, started_at)
-        await command(connection, _SET_TIMEOUT.format(timeout_ms))
+            if begin:
+                await command(connection, begin)
+            return await self._set_up(connection, timeout_ms)
+        if begin or timeout_ms != connection.kept_timeout_ms:
+            await command(connection, begin + SET_TIMEOUT.format(timeout_ms))
+            self._keep_timeout(connection)
         return connection.backend
+
+    async def _set_up(self, connection: Connection, timeout_ms: int) -> Backend:
+        rows = await fetch_rows(connection, _SETUP, (str(timeout_ms),))
+        try:
+            ((pid, started_at),) = rows
+        except ValueError:
+            raise UnexpectedRows from None
+        connection.is_direct = pid == connection.pgconn.backend_pid
+        self._keep_timeout(connection)
+        return learn_backend(connection, started_at)
+
+    def _timeout_ms(self, left_s: float) -> int:
+        """The whole timeout, unless the connection was waited for."""
+        is_late = self.run.timeout_ms / 1000 - left_s > LATE_S
+        return max(1, round(left_s * 1000)) if is_late else self.run.timeout_ms
+
+    def _keep_timeout(self, connection: Connection) -> None:
+        """Not through a pooler, where other clients might get the session that has the timeout."""
+        is_kept = connection.is_direct and self.run.timeout_ms >= KEPT_FROM_MS
+        connection.kept_timeout_ms = self.run.timeout_ms if is_kept else None
 
     async def complete(self, connection: Connection) -> None:
         if self.run.read_only:
