@@ -30,6 +30,7 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
+from db.kit.locks import run_queue_lock
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
@@ -164,6 +165,13 @@ class Connections(Repository[ConnectionRow, S]):
         check_connection(values, secrets=SealedRow(**sealed).stored_secrets, agent=agent)
         return await self.add(id=row_id, **values, **sealed)
 
+    async def require_to_run(
+        self: "Connections[Session]", connection_id: UUID, *, field: str
+    ) -> ConnectionRow:
+        """Like `require`, and takes the lock of the owner's runs: one statement for both."""
+        found = self._lock_to_run()
+        return await self.update_or_raise(connection_id, found, field=field, id=connection_id)
+
     async def change(
         self: "Connections[Session]",
         seen: ConnectionRow,
@@ -226,6 +234,11 @@ class Connections(Repository[ConnectionRow, S]):
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
+
+    @statement
+    def _lock_to_run(cls) -> ClauseElement:
+        found = cls.owned().where(cls.table().c.id == bindparam("id"))
+        return found.where(run_queue_lock().is_not(None))  # it is always true
 
     @statement
     def _with_secrets(cls, lock: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
-    Uuid,
     bindparam,
     case,
     func,
@@ -35,6 +34,7 @@ from db.database_sessions.rows import (
 from db.database_sessions.tables import DatabaseSession
 from db.errors import Conflict, RateLimited
 from db.kit.live_processes import fenced_error, is_fenced
+from db.kit.locks import owner_lock
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
@@ -167,8 +167,7 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
 
     @statement
     def _lock(cls) -> ClauseElement:
-        name = func.concat("sessions of ", bindparam("owner_id", type_=Uuid()))
-        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+        return select(owner_lock("sessions"))
 
     @change_statement
     def _add(cls) -> ClauseElement:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Boolean,
     Integer,
     Text,
-    Uuid,
     and_,
     bindparam,
     case,
@@ -24,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import RateLimited
 from db.kit.base import text_literal, text_literals
 from db.kit.live_processes import fenced_error, is_fenced
+from db.kit.locks import run_queue_lock
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
@@ -52,15 +52,13 @@ class RunQueue(Repository[RunRow, S]):
         """Starts a run if the process has a slot for it and the owner is below `max_running`.
 
         Otherwise queues it. `backend` is recorded with a run that starts, so that other replicas
-        can terminate it. Concurrent calls of one owner are serialized by an advisory lock.
+        can terminate it. Call `Connections.require_to_run` before, in the same transaction: it
+        takes the lock that serializes the calls of one owner.
 
         Raises:
             RateLimited: The owner has `max_active` queued and running runs.
             Unavailable: The process was found dead.
         """
-        await self.run(
-            self._lock_queue()
-        )  # in a statement of its own: the next one has to see more
         accepted = await self.one(
             self._accept(),
             id=run_id,
@@ -96,7 +94,7 @@ class RunQueue(Repository[RunRow, S]):
         returned again: it is not `executing`, and nothing was sent, which its backend would show.
         Serialized with `accept`, because a run with an older ID may be accepted later.
         """
-        await self.run(self._lock_queue())  # in a statement of its own, as in `accept`
+        await self.run(self._lock_queue())
         values = {"process": process, "executing": list(executing), "max_running": max_running}
         return await self.one(self._claim_next(), **values)
 
@@ -105,8 +103,7 @@ class RunQueue(Repository[RunRow, S]):
 
     @statement
     def _lock_queue(cls) -> ClauseElement:
-        name = func.concat("runs of ", bindparam("owner_id", type_=Uuid()))
-        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+        return select(run_queue_lock())
 
     @change_statement
     def _accept(cls) -> ClauseElement:

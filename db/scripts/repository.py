@@ -23,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
 from db.kit.base import text_literals
+from db.kit.locks import owner_lock
 from db.kit.long_texts import ROWS_BYTES, end_after, ended, too_much_text
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
@@ -136,8 +137,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
 
     @statement
     def _lock(cls) -> ClauseElement:
-        name = func.concat("scripts of ", bindparam("owner_id", type_=Uuid()))
-        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+        return select(owner_lock("scripts"))
 
     @change_statement
     def _accept(cls) -> ClauseElement:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     Select,
-    Uuid,
     bindparam,
     func,
     or_,
@@ -15,6 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
+from db.kit.locks import owner_lock
 from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
@@ -107,8 +107,7 @@ class Buckets(Repository[BucketRow, S]):
 
     @statement
     def _lock_usage(cls) -> ClauseElement:
-        name = func.concat("storage of ", bindparam("owner_id", type_=Uuid()))
-        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+        return select(owner_lock("storage"))
 
     @statement
     def _usage(cls) -> ClauseElement:

@@ -200,7 +200,7 @@ class Submissions:
         request, limits, reserved = draft.request, self._limits(), draft.reserved
         connections, queue = Connections(session, draft.owner), RunQueue(session, draft.owner)
         connection_id = _require_connection(request)
-        connection = await connections.require(connection_id, field="connectionId")
+        connection = await connections.require_to_run(connection_id, field="connectionId")
         with acting(draft.actor):
             new = request.to_new_run(connection, limits)
         await self._text_quota.check(queue, more=_size_of(new))
