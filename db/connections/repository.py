@@ -170,7 +170,7 @@ class Connections(Repository[ConnectionRow, S]):
     ) -> ConnectionRow:
         """Like `require`, and takes the lock of the owner's runs: one statement for both."""
         found = self._lock_to_run()
-        return await self.update_or_raise(connection_id, found, field=field, id=connection_id)
+        return await self.one_or_raise(connection_id, found, field=field, id=connection_id)
 
     async def change(
         self: "Connections[Session]",
@@ -223,11 +223,11 @@ class Connections(Repository[ConnectionRow, S]):
 
     async def record_typed(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
         """Makes the pools of all replicas open the secrets again, at their next use."""
-        return await self.update_or_raise(row_id, self._increase("secrets_version"), id=row_id)
+        return await self.one_or_raise(row_id, self._increase("secrets_version"), id=row_id)
 
     async def record_disconnected(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
         """Makes all replicas close their pools."""
-        return await self.update_or_raise(row_id, self._increase("disconnect_count"), id=row_id)
+        return await self.one_or_raise(row_id, self._increase("disconnect_count"), id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
         return await self.fetch_page(self._page(window.shape), window, BY_NAME)

@@ -56,7 +56,7 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         Raises:
             Conflict: It is closed, is being closed, or is not open yet.
         """
-        found = await self.update_or_raise(session_id, self._lock_row(), field=field, id=session_id)
+        found = await self.one_or_raise(session_id, self._lock_row(), field=field, id=session_id)
         if found.is_closed or found.close_requested_at is not None:
             raise closed_error(found, field=field)
         if found.state == SessionState.OPENING:

@@ -174,7 +174,7 @@ class Repository(OwnerLookup, Generic[R, S]):
             NotFound: no such row.
             Forbidden: the row belongs to another user.
         """
-        return await self.update_or_raise(row_id, self._owned_by_id(), field=field, id=row_id)
+        return await self.one_or_raise(row_id, self._owned_by_id(), field=field, id=row_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         """Raises TooLarge if the rows have too much text."""
@@ -209,7 +209,7 @@ class Repository(OwnerLookup, Generic[R, S]):
         version: dict[str, Any] = (
             {} if expected_version is None else {"expected_version": expected_version}
         )
-        return await self.update_or_raise(row_id, change, id=row_id, **version, **values)
+        return await self.one_or_raise(row_id, change, id=row_id, **version, **values)
 
     async def require_version(self, row_id: UUID, expected_version: int | None) -> R:
         found = await self.require(row_id)
@@ -300,11 +300,11 @@ class Repository(OwnerLookup, Generic[R, S]):
         found = await self.run(query, **values)
         return found[0][0] if found else None
 
-    async def update_or_raise(
-        self, row_id: UUID, change: Statement[S], /, *, field: str | None = "id", **values: Any
+    async def one_or_raise(
+        self, row_id: UUID, query: Statement[S], /, *, field: str | None = "id", **values: Any
     ) -> R:
-        """Runs `change` and returns the row, or raises `missing_row_error`."""
-        found = await self.one(change, **values)
+        """Like `one`, for the row with this ID: raises `missing_row_error` if there is none."""
+        found = await self.one(query, **values)
         if found is None:
             raise await self.missing_row_error(row_id, field=field)
         return found

@@ -52,7 +52,7 @@ class SavedQueries(Repository[SavedQueryRow, S]):
         A change to the same values changes nothing, so that an editor may save at any time.
         """
         checked = checked_fields(fields)
-        before = await self.update_or_raise(query_id, self._lock(), id=query_id)
+        before = await self.one_or_raise(query_id, self._lock(), id=query_id)
         self.check_version(before, expected_version)
         changed = {name: value for name, value in checked.items() if getattr(before, name) != value}
         if not changed:

@@ -158,7 +158,7 @@ class Tasks(Repository[TaskRow, S]):
         values: dict[str, Any] = {"id": task_id}
         if expected_version is not None:
             values["expected_version"] = expected_version
-        return self.update_or_raise(task_id, self._toggle(len(values) > 1), **values)
+        return self.one_or_raise(task_id, self._toggle(len(values) > 1), **values)
 
     async def remove_completed(self: "Tasks[Session]") -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]

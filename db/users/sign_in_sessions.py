@@ -115,7 +115,7 @@ class SessionList(Repository[SessionRow, S]):
 
     async def end(self: "SessionList[Session]", session_id: UUID) -> SessionRow:
         """Ends a session, and records it; one that has ended already stays as it is."""
-        ended = await self.update_or_raise(session_id, self._end(), id=session_id)
+        ended = await self.one_or_raise(session_id, self._end(), id=session_id)
         await record(
             self.session, AuditKind.SESSION_ENDED, owner_id=self.owner, subject_id=session_id
         )

@@ -29,7 +29,7 @@ class FileChanges(Files[S]):
 
     async def lock(self: "FileChanges[Session]", file_id: UUID) -> FileRow:
         """Returns the file, which no other transaction changes until this one ends."""
-        return await self.update_or_raise(file_id, self._lock(), id=file_id)
+        return await self.one_or_raise(file_id, self._lock(), id=file_id)
 
     async def finish(
         self: "FileChanges[Session]", file: FileRow, *, object_id: UUID, fingerprint: bytes
@@ -46,7 +46,7 @@ class FileChanges(Files[S]):
         self: "FileChanges[Session]", file_id: UUID, *, bucket_id: UUID, location: str
     ) -> FileRow:
         to: dict[str, Any] = {"to_bucket": bucket_id, "to_location": location}
-        return await self.update_or_raise(file_id, self._move(), id=file_id, **to)
+        return await self.one_or_raise(file_id, self._move(), id=file_id, **to)
 
     async def begin_replacement(
         self: "FileChanges[Session]", file_id: UUID, *, size: int, content_type: str
@@ -56,7 +56,7 @@ class FileChanges(Files[S]):
             "replacement_size": size,
             "replacement_content_type": content_type,
         }
-        return await self.update_or_raise(
+        return await self.one_or_raise(
             file_id, self._begin_replacement(), id=file_id, replacement_id=new_id(), **values
         )
 

@@ -105,7 +105,7 @@ class Files(PagesOfParents[FileRow, S]):
     async def detach(self: "Files[Session]", bucket_id: UUID, file_id: UUID) -> FileRow:
         """Puts a file of the bucket into state DELETING."""
         which: dict[str, Any] = {"of_bucket": bucket_id, "id": file_id}
-        return await self.update_or_raise(file_id, self._detach(), **which)
+        return await self.one_or_raise(file_id, self._detach(), **which)
 
     async def detach_all(self: "Files[Session]", bucket_id: UUID, *, limit: int) -> Sequence[UUID]:
         """Puts all files of the bucket into state DELETING; returns the IDs of up to `limit`."""
