@@ -26,7 +26,7 @@ from db.saved_queries import SavedQueryRow
 from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.formats import NumberedColumn, number_columns
-from db.workbench.scripts.course import failure_in_script
+from db.workbench.scripts.script_steps import failure_in_script
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection

@@ -18,7 +18,7 @@ from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.scripts import script_failures
-from db.workbench.scripts.course import ROLLBACK, Course, Step
+from db.workbench.scripts.script_steps import ROLLBACK, ScriptSteps, Step
 from db.workbench.scripts.script_failures import INTERNAL, SESSION_ENDED, encode
 from db.workbench.scripts.script_topics import publish_script
 from db.workbench.scripts.splitter import StatementRange
@@ -53,7 +53,7 @@ class ScriptExecution:
         self._row = row
         self._actor = msgspec.json.decode(queued.actor, type=Actor)
         self._connection = connection
-        self._course = Course(
+        self._steps = ScriptSteps(
             queued.script, statements, on_error=row.on_error, transaction=row.transaction
         )
         self._first: RunRow | None = None
@@ -66,7 +66,7 @@ class ScriptExecution:
         Raises:
             SessionEnded: Nothing may be sent in the session any more.
         """
-        step = self._course.next_step()
+        step = self._steps.next_step()
         assert step is not None  # noqa: S101 - a script has a statement
 
         async def claim(scripts: ScriptRuns[Session]) -> object:
@@ -85,35 +85,35 @@ class ScriptExecution:
             log.info("script %s lost its session", self._row.id.hex)
         except Exception:  # any error: the script must reach a terminal state
             log.exception("script %s failed with an internal error", self._row.id.hex)
-            self._course.failure = INTERNAL
+            self._steps.failure = INTERNAL
             held.cut()  # its transaction may have changes of the script that nobody knows of
         await self._finish(held)
         if self._row.owns_session:
             held.close(CloseReason.CLIENT)
 
     async def _execute(self, held: "HeldSession") -> None:
-        step, run = self._course.next_step(), self._first
+        step, run = self._steps.next_step(), self._first
         while step is not None and run is not None:
             data = None if step.data is None else _pieces(step.data)
             ended = await held.execute(run, data, begins=step.begins, prelude=step.prelude)
             self._last = ended
-            self._course.record(step, ended)
+            self._steps.record(step, ended)
             self._message_chars += len(ended.notices) + len(ended.error or "")
             if self._message_chars > script_failures.MAX_MESSAGE_CHARS:
-                self._course.failure = self._course.failure or script_failures.TOO_MANY_MESSAGES
+                self._steps.failure = self._steps.failure or script_failures.TOO_MANY_MESSAGES
             if ended.state == RunState.CANCELLED and await self._is_cancelled():
-                self._course.is_cancelled = True
+                self._steps.is_cancelled = True
             if held.closing is not None:
                 return
             step, run = await self._start_next(held)
 
     async def _start_next(self, held: "HeldSession") -> tuple[Step | None, RunRow | None]:
-        while (step := self._course.next_step()) is not None:
+        while (step := self._steps.next_step()) is not None:
             run = await self._start(held, step, self._claim_of(step))
             if run is not None:
                 await publish_script(self._events, self._row.id)
                 return step, run
-            self._course.is_cancelled = True
+            self._steps.is_cancelled = True
         return None, None
 
     def _claim_of(self, step: Step) -> Claim:
@@ -122,7 +122,7 @@ class ScriptExecution:
         async def claim(scripts: ScriptRuns[Session]) -> object:
             if step.at is None and step.statement == ROLLBACK:
                 return step
-            return await scripts.advance(self._row.id, self._course.progress_at(step))
+            return await scripts.advance(self._row.id, self._steps.progress_at(step))
 
         return claim
 
@@ -191,7 +191,7 @@ class ScriptExecution:
             return await ScriptRuns(session, self._row.owner_id).finish(
                 self._row.id,
                 state,
-                self._course.progress,
+                self._steps.progress,
                 error=encode(failure),
                 keep=self._limits.retention,
             )
@@ -200,19 +200,19 @@ class ScriptExecution:
         await publish_script(self._events, self._row.id)
 
     def _outcome(self, held: "HeldSession") -> tuple[ScriptState, Failure | None]:
-        course, last = self._course, self._last
+        steps, last = self._steps, self._last
         by_client = held.closing is CloseReason.CLIENT
-        if course.is_cancelled or (
+        if steps.is_cancelled or (
             by_client and last is not None and last.state == RunState.CANCELLED
         ):
             return ScriptState.CANCELLED, None
         if last is not None and last.state == RunState.INTERRUPTED:
-            return ScriptState.INTERRUPTED, course.failure or SESSION_ENDED
-        if course.failure is None and course.next_step() is not None:
+            return ScriptState.INTERRUPTED, steps.failure or SESSION_ENDED
+        if steps.failure is None and steps.next_step() is not None:
             if by_client:
                 return ScriptState.CANCELLED, None
             return ScriptState.INTERRUPTED, SESSION_ENDED
-        return course.state, course.failure
+        return steps.state, steps.failure
 
     async def _with_retry(self, work: Callable[[], Awaitable[T]]) -> T:
         return await retry_while_away(work, log, f"write the state of script {self._row.id.hex}")

@@ -24,7 +24,7 @@ from db.scripts import (
     delete_expired_scripts,
     expire_scripts_over_quota,
 )
-from db.workbench.scripts.course import Course
+from db.workbench.scripts.script_steps import ScriptSteps
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.open_request import OpenRequest
@@ -248,7 +248,7 @@ async def test_script_with_an_internal_error_leaves_no_open_transaction(
     def fail(*_: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(Course, "record", fail)
+    monkeypatch.setattr(ScriptSteps, "record", fail)
     async with seat() as one:
         session_id = await one.open()
         single = ScriptTransaction.SINGLE

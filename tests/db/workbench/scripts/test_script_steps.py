@@ -10,7 +10,7 @@ import pytest
 from db.kit.base import OwnerId
 from db.runs import Failure, RunRow, RunState
 from db.scripts import OnError, ScriptState, ScriptTransaction
-from db.workbench.scripts.course import Course, Step, failure_in_script
+from db.workbench.scripts.script_steps import ScriptSteps, Step, failure_in_script
 from db.workbench.scripts.splitter import split_script
 
 STOP, CONTINUE = OnError.STOP, OnError.CONTINUE
@@ -33,17 +33,17 @@ def ended(statement: str) -> RunRow:
     return RunRow(**values)
 
 
-def course_of(script: str, on_error: OnError, transaction: ScriptTransaction) -> Course:
-    return Course(script, split_script(script), on_error=on_error, transaction=transaction)
+def steps_of(script: str, on_error: OnError, transaction: ScriptTransaction) -> ScriptSteps:
+    return ScriptSteps(script, split_script(script), on_error=on_error, transaction=transaction)
 
 
-def drive(course: Course) -> list[tuple[str | None, str]]:
+def drive(steps: ScriptSteps) -> list[tuple[str | None, str]]:
     """What is sent: preludes and statements."""
     sent = []
-    while (step := course.next_step()) is not None:
+    while (step := steps.next_step()) is not None:
         before = [*(["BEGIN"] if step.begins else []), *([step.prelude] if step.prelude else [])]
         sent.append(("; ".join(before) or None, step.statement))
-        course.record(step, ended(step.statement))
+        steps.record(step, ended(step.statement))
     return sent
 
 
@@ -62,48 +62,48 @@ def drive(course: Course) -> list[tuple[str | None, str]]:
         ),
     ],
 )
-def test_course_sends_statements_and_what_its_transaction_needs(
+def test_steps_send_statements_and_what_the_transaction_needs(
     on_error: OnError,
     transaction: ScriptTransaction,
     sent: list[tuple[str | None, str]],
     state: str,
     counts: tuple[int, int, int],
 ) -> None:
-    course = course_of("a; bad; c", on_error, transaction)
-    assert drive(course) == sent
-    assert (course.state, tuple(course.progress)) == (state, counts)
+    steps = steps_of("a; bad; c", on_error, transaction)
+    assert drive(steps) == sent
+    assert (steps.state, tuple(steps.progress)) == (state, counts)
 
 
-def test_course_undoes_a_failed_last_statement_before_commit() -> None:
-    course = course_of("a; bad", CONTINUE, SINGLE)
-    assert drive(course)[-1] == (UNDO, "COMMIT")
-    assert course.state == ScriptState.SUCCEEDED
+def test_steps_undo_a_failed_last_statement_before_commit() -> None:
+    steps = steps_of("a; bad", CONTINUE, SINGLE)
+    assert drive(steps)[-1] == (UNDO, "COMMIT")
+    assert steps.state == ScriptState.SUCCEEDED
 
 
-def test_cancelled_course_rolls_back_what_it_has_begun() -> None:
-    course = course_of("a; b", STOP, SINGLE)
-    first = course.next_step()
+def test_cancelled_steps_roll_back_what_has_begun() -> None:
+    steps = steps_of("a; b", STOP, SINGLE)
+    first = steps.next_step()
     assert first is not None
-    course.is_cancelled = True
-    assert course.next_step() is None  # nothing was sent
-    course.is_cancelled = False
-    course.record(first, ended("a"))
-    course.is_cancelled = True
-    assert drive(course) == [(None, "ROLLBACK")]
-    assert course.state == ScriptState.CANCELLED
+    steps.is_cancelled = True
+    assert steps.next_step() is None  # nothing was sent
+    steps.is_cancelled = False
+    steps.record(first, ended("a"))
+    steps.is_cancelled = True
+    assert drive(steps) == [(None, "ROLLBACK")]
+    assert steps.state == ScriptState.CANCELLED
 
 
 def test_failed_commit_fails_the_script() -> None:
-    course = course_of("a", STOP, SINGLE)
-    first = course.next_step()
+    steps = steps_of("a", STOP, SINGLE)
+    first = steps.next_step()
     assert first is not None
-    course.record(first, ended("a"))
-    commit = course.next_step()
+    steps.record(first, ended("a"))
+    commit = steps.next_step()
     assert commit == Step("COMMIT")
-    course.record(commit, ended("bad commit"))
-    assert (course.state, course.next_step()) == (ScriptState.FAILED, None)
-    assert course.failure is not None
-    assert course.failure.script_position is None
+    steps.record(commit, ended("bad commit"))
+    assert (steps.state, steps.next_step()) == (ScriptState.FAILED, None)
+    assert steps.failure is not None
+    assert steps.failure.script_position is None
 
 
 def test_failure_is_placed_in_the_script() -> None:

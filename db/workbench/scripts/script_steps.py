@@ -1,4 +1,4 @@
-"""The course of a script: which statement comes next, and what its outcomes mean for the script.
+"""The steps of a script: which statement comes next, and what its outcome means for the script.
 
 `transaction: SINGLE` is BEGIN before the first statement and COMMIT, or ROLLBACK, after the last.
 With `onError: CONTINUE` a savepoint before each statement undoes those that fail.
@@ -33,7 +33,9 @@ class Step(NamedTuple):
     """Whether the transaction of the script begins with it."""
 
 
-class Course:
+class ScriptSteps:
+    """The state of a script between its statements, without a connection."""
+
     def __init__(
         self,
         script: str,
