@@ -46,7 +46,7 @@ ANNOUNCE_AFTER_S = 0.05
 
 
 class RunOpeners(NamedTuple):
-    """Open what runs of other rooms execute: imports and changes of rows."""
+    """Open what a run executes instead of SQL of a user: an import, or changes of rows."""
 
     source: OpenSource
     """Opens the data of a run that imports rows."""
@@ -117,8 +117,8 @@ class RunExecutor:
         execution = self._make_execution(use, spool, limits)
         self.running[run.id] = execution
         self._ends[run.owner_id, run.id] = asyncio.get_running_loop().create_future()
-        plan = _Plan(run, execution, spool, limits, commit_with, on_end)
-        execute = self._execute(plan)
+        started = _StartedRun(run, execution, spool, limits, commit_with, on_end)
+        execute = self._execute(started)
         for wrap in wrappers:
             execute = wrap(run, execute)
         return self._tasks.start(execute, name="runs: run")
@@ -145,8 +145,8 @@ class RunExecutor:
         await self._tasks.wait(INTERRUPT_WITHIN_S)
         await cancel_all(self._tasks)
 
-    async def _execute(self, plan: "_Plan") -> RunRow | None:
-        run, execution, spool, limits, commit_with, on_end = plan
+    async def _execute(self, started_run: "_StartedRun") -> RunRow | None:
+        run, execution, spool, limits, commit_with, on_end = started_run
         end = self._ends[run.owner_id, run.id]
         announcement = self._announce(run)
         notices = self._follow_notices(run, execution)
@@ -222,7 +222,7 @@ class RunExecutor:
                 await self._results.remove(run.owner_id, run.id)
 
 
-class _Plan(NamedTuple):
+class _StartedRun(NamedTuple):
     """A started run, and what its end needs."""
 
     run: RunRow

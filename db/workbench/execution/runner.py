@@ -88,7 +88,7 @@ class Runner:
             recorder=recorder,
             results=results,
             lender=lender,
-            on_finished=self._after_run,
+            on_finished=self._free_slot,
             openers=openers,
             after_run=after_run,
         )
@@ -237,7 +237,7 @@ class Runner:
         for run_id in self._executor.running:
             self._executor.stop(run_id, RunState.INTERRUPTED)
 
-    def _after_run(self, owner: OwnerId) -> None:
+    def _free_slot(self, owner: OwnerId) -> None:
         self._scheduler.free_slot(owner)
 
     # Cancellation

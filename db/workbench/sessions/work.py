@@ -1,4 +1,4 @@
-"""The work that waits for sessions: queued runs, and what other rooms add (scripts)."""
+"""The work that waits for database sessions: queued runs, and further sources such as scripts."""
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime

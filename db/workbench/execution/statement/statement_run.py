@@ -38,15 +38,15 @@ class StatementRun:
         self._spool = spool
         self._throttle = throttle
         self._stopped = asyncio.Event()
-        self._statement = StatementStop(use, lender)
+        self._statement_stop = StatementStop(use, lender)
         self._reader = ResultReader(
             spool,
             max_rows=run.max_rows,
             max_bytes=run.max_bytes,
             max_cell=max_cell,
-            stop_early=self._statement.stop_early,
+            stop_early=self._statement_stop.stop_early,
             throttle=throttle,
-            copy_in=CopyInput(use.copy_in, self._stopped, self._statement.has_failed),
+            copy_in=CopyInput(use.copy_in, self._stopped, self._statement_stop.has_failed),
         )
         self._timeout_s = run.timeout_ms / 1000
         self._stop_state = ""
@@ -92,7 +92,7 @@ class StatementRun:
                     is_recorded = await ended(await self._store_rows(ending))
                 finally:
                     if not is_recorded:
-                        self._statement.close_connection()
+                        self._statement_stop.close_connection()
         finally:
             timer.cancel()
 
@@ -106,12 +106,12 @@ class StatementRun:
         try:
             await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                await self._statement.stop(work)
+                await self._statement_stop.stop(work)
         finally:
             stopped.cancel()
             work.cancel()
             await asyncio.wait({work})
-        usable = await self._statement.settle() and await self._statement.restore()
+        usable = await self._statement_stop.settle() and await self._statement_stop.restore()
         return self._final_ending(work, usable=usable)
 
     async def _store_rows(self, ending: Ending) -> Ending:
@@ -138,11 +138,11 @@ class StatementRun:
         run, use = self._run, self._use
         until = asyncio.get_running_loop().time() + run.timeout_ms / 1000
         connection = await lent.enter_async_context(use.lend())
-        self._statement.connection = connection
+        self._statement_stop.connection = connection
         lent.callback(connection.remove_notice_handler, self._reader.add_notice)
         connection.add_notice_handler(self._reader.add_notice)
         self._reader.notices += await use.notices(connection)
-        self._statement.backend = backend = await use.prepare(connection, until=until)
+        self._statement_stop.backend = backend = await use.prepare(connection, until=until)
         self._timeout_s = until - asyncio.get_running_loop().time()
         if use.records_backend:
             await started(backend)
@@ -153,7 +153,7 @@ class StatementRun:
             if not use.keeps_state:
                 self._reader.add_notice_of_lost_state(run.statement, ending.command)
             await self._reader.describe_columns(connection, use.frame(connection))
-            if not self._statement.cancel_sent:
+            if not self._statement_stop.cancel_sent:
                 await use.complete(connection)
         return ending
 
@@ -176,7 +176,7 @@ class StatementRun:
         if not stopped and ending.state == RunState.FAILED and self._was_timed_out(ending):
             ending.state, ending.error = RunState.TIMED_OUT, timed_out(run.timeout_ms)
         if ending.state == RunState.CANCELLED:
-            terminated = self._statement.terminated
+            terminated = self._statement_stop.terminated
             ending.cancel_outcome = (
                 CancelOutcome.TERMINATED if terminated else CancelOutcome.CANCELLED
             )
