@@ -22,12 +22,12 @@ from db.user_networks import remember_network
 from db.users.throttle import network_of
 from graph.auth import Viewer
 
-Rows = TypeVar("Rows")
-Answer = TypeVar("Answer")
+RepositoryT = TypeVar("RepositoryT")
+T = TypeVar("T")
 Row = TypeVar("Row", bound=NamedTuple)
-RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
+RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], RepositoryT]
 """Makes a repository for a session and an owner."""
-ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], Rows]
+ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], RepositoryT]
 """Makes a repository on a read session: mypy refuses its methods that change rows."""
 
 FORWARDED_HOST = "howdah.forwarded_host"
@@ -38,11 +38,11 @@ class OperationSlot(Protocol):
     """Permits this operation to run (graph.operations.admission)."""
 
     @property
-    def reads(self) -> Share | None:
+    def read_share(self) -> Share | None:
         """Hold this during a statement that occupies a connection."""
 
     @property
-    def large_reads(self) -> AbstractAsyncContextManager[None]:
+    def large_read_share(self) -> AbstractAsyncContextManager[None]:
         """Hold this during a read of many rows."""
 
     def end(self) -> None: ...
@@ -51,8 +51,8 @@ class OperationSlot(Protocol):
 class UnlimitedSlot:
     """The slot of work that is not an operation of a user: never limited."""
 
-    reads = None
-    large_reads = contextlib.nullcontext()
+    read_share = None
+    large_read_share = contextlib.nullcontext()
 
     def end(self) -> None:
         """Do nothing: no operation waits for it."""
@@ -130,7 +130,7 @@ class Context:
     cost: int | None = None
     """The requested fields, once they are counted."""
     statements: StatementCount = field(default_factory=StatementCount)
-    reads: OperationReads | None = None
+    operation_reads: OperationReads | None = None
     """Where the operation reads, if its client keeps a position (db.postgres.standbys)."""
 
     @property
@@ -178,8 +178,8 @@ class Context:
 
     def release_slot(self) -> None:
         """Call before a long wait, so that the next operation of the viewer can run."""
-        if self.reads is not None:
-            self.reads.leave_standby()  # which may lack what the operation waits for
+        if self.operation_reads is not None:
+            self.operation_reads.leave_standby()  # which may lack what the operation waits for
         self.slot.end()
 
     @property
@@ -189,41 +189,41 @@ class Context:
 
     def open_reads(self) -> SingleReads | RoutedReads:
         """A session for one batch of reads."""
-        if self.reads is not None:
-            return self.reads.open(self.slot.reads)
-        return self.services.database.read(share=self.slot.reads)
+        if self.operation_reads is not None:
+            return self.operation_reads.open(self.slot.read_share)
+        return self.services.database.read(share=self.slot.read_share)
 
     def read(
-        self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Awaitable[Answer]:
+        self, repository: ReaderFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+    ) -> Awaitable[T]:
         """Run `work` with a repository of the viewer, for reading."""
-        return work(of(self.open_reads(), self.owner))
+        return work(repository(self.open_reads(), self.owner))
 
     async def search(
-        self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Answer:
+        self, repository: ReaderFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+    ) -> T:
         """Like `read`, for reads of many rows. A viewer runs few at a time."""
-        async with self.slot.large_reads:
-            return await self.read(of, work)
+        async with self.slot.large_read_share:
+            return await self.read(repository, work)
 
     def write(
-        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Awaitable[Answer]:
+        self, repository: RepositoryFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+    ) -> Awaitable[T]:
         """Run a change of one statement in its own transaction."""
         owner = self.owner
-        return self.services.database.write(lambda session: work(of(session, owner)))
+        return self.services.database.write(lambda session: work(repository(session, owner)))
 
     def transact(
-        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Awaitable[Answer]:
+        self, repository: RepositoryFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+    ) -> Awaitable[T]:
         """Run a change of several statements in one transaction. `work` may be retried."""
         owner = self.owner
-        return self.services.database.transaction(lambda session: work(of(session, owner)))
+        return self.services.database.transaction(lambda session: work(repository(session, owner)))
 
     async def once(
         self,
-        of: RepositoryFactory[Rows],
-        work: Callable[[Rows], Awaitable[Row]],
+        repository: RepositoryFactory[RepositoryT],
+        work: Callable[[RepositoryT], Awaitable[Row]],
         *,
         key: str | None,
         request: object,
@@ -235,12 +235,12 @@ class Context:
         Without a key it is one statement, unless it is `audited`: the event is another.
         """
         if key is None:
-            return await (self.transact if audited else self.write)(of, work)
+            return await (self.transact if audited else self.write)(repository, work)
         owner = self.owner
         return await run_once(
             self.services.database,
             owner,
-            lambda session: work(of(session, owner)),
+            lambda session: work(repository(session, owner)),
             key=key,
             request=request,
             answer=answer,

@@ -94,12 +94,12 @@ class Slot:
             self._slots.release(self._user, self._weight)
 
     @property
-    def reads(self) -> Share:
+    def read_share(self) -> Share:
         """Hold this during a statement that occupies a connection."""
         return self._admission.reads.of(self._user)
 
     @property
-    def large_reads(self) -> Share:
+    def large_read_share(self) -> Share:
         """Hold this during a read of many rows."""
         return self._admission.large_reads.of(self._user)
 

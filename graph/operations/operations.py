@@ -147,8 +147,8 @@ class Operations:
             if not prepared.plan.is_compiled_for(variables):
                 await self._compile(prepared, variables, context)
             is_query = prepared.kind is OperationType.QUERY
-            if context.reads is not None and is_query:
-                context.reads.begin_query(context.statements)
+            if context.operation_reads is not None and is_query:
+                context.operation_reads.begin_query(context.statements)
             max_fields = self.limits.fields if is_query else math.inf
             work = prepared.plan.execute(
                 context=context, variables=variables, max_fields=max_fields
@@ -296,9 +296,9 @@ class Operations:
 
 async def with_position(answer: Answer, context: Context) -> Answer:
     """Adds `extensions.seen`, for a client that keeps a position and gets no header."""
-    if context.reads is None:
+    if context.operation_reads is None:
         return answer
-    return answer.extended(b'"seen":"%b"' % (await context.reads.position()).encode())
+    return answer.extended(b'"seen":"%b"' % (await context.operation_reads.position()).encode())
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:

@@ -206,7 +206,7 @@ class _Socket:
         standbys = self._gateway.services.standbys
         if standbys is not None and self._keeps_position:
             is_anonymous = self._viewer is None
-            context.reads = OperationReads(standbys, None, is_anonymous=is_anonymous)
+            context.operation_reads = OperationReads(standbys, None, is_anonymous=is_anonymous)
         refusal = None
         try:
             async with contextlib.aclosing(

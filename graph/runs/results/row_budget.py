@@ -48,7 +48,7 @@ class RowBudget:
         Raises:
             TooLarge: The operation has used up its budget.
         """
-        async with self._lock, self._context.slot.large_reads:
+        async with self._lock, self._context.slot.large_read_share:
             max_bytes = self._next_page_bytes()
             lines = await self._context.services.results.rows(
                 self._context.owner,
@@ -71,7 +71,7 @@ class RowBudget:
 
         Cells are cut to `max_cell` bytes.
         """
-        async with self._lock, self._context.slot.large_reads, contextlib.aclosing(batches):
+        async with self._lock, self._context.slot.large_read_share, contextlib.aclosing(batches):
             found = await collect_rows(
                 batches, max_bytes=self._next_page_bytes(), show=show, max_cell=max_cell
             )
@@ -80,7 +80,7 @@ class RowBudget:
 
     async def cell(self, run: RunRow, *, row: int, column: int, max_bytes: int) -> CellRow:
         """A cell with at most `max_bytes` of its text."""
-        async with self._lock, self._context.slot.large_reads:
+        async with self._lock, self._context.slot.large_read_share:
             most = min(max_bytes, self._next_page_bytes())
             text = await read_cell(
                 self._context.services.results,

@@ -129,7 +129,7 @@ class _Exchange:
             token_error = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         context.refresh_cookie = self._cookie
-        context.reads = self._reads(viewer)
+        context.operation_reads = self._operation_reads(viewer)
         try:
             prepared = await self._gateway.operations.prepare(
                 request, context, token_error=token_error
@@ -182,7 +182,7 @@ class _Exchange:
                 stream = streams.find(token or "", viewer)
                 request = await self._read()
                 context = self._gateway.context(viewer, self._request_id, self._scope)
-                context.reads = self._reads(viewer)
+                context.operation_reads = self._operation_reads(viewer)
                 stream.start(request, context, self._gateway, authorization)
                 await self._send_text(202)
             case "DELETE":
@@ -219,7 +219,7 @@ class _Exchange:
             case method:
                 raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
 
-    def _reads(self, viewer: Viewer | None) -> OperationReads | None:
+    def _operation_reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys
         if standbys is None:
             return None
@@ -243,8 +243,8 @@ class _Exchange:
         if self._accept.answer is None:
             raise _not_acceptable()
         answer = await operations.run(prepared, request.variables, context)
-        if context.reads is not None:
-            self._seen = (await context.reads.position()).encode()
+        if context.operation_reads is not None:
+            self._seen = (await context.operation_reads.position()).encode()
         if not self._write_whole(answer, compressible=is_query):
             await self._reply(answer, compressible=is_query)
 

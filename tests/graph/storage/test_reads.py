@@ -17,13 +17,13 @@ from tests.fixtures.factories import make_bucket, make_file
 class CountingSlot:
     """Counts the reads that may hold it."""
 
-    large_reads = contextlib.nullcontext()
+    large_read_share = contextlib.nullcontext()
 
     def __init__(self) -> None:
         self.count = 0
 
     @property
-    def reads(self) -> None:
+    def read_share(self) -> None:
         self.count += 1
 
     def end(self) -> None:
