@@ -14,7 +14,7 @@ from db.services import open_services
 from db.settings import Settings
 from db.tasks import CHUNK_BYTES, ImportReport, Imports, decoded, import_records, old_tasks
 from graph.auth import owner_of_email
-from graph.tasks.changes import announce_import
+from graph.tasks.changes import publish_import
 
 
 def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -> bool:
@@ -44,7 +44,7 @@ async def _import(
         ):
             progress.update(progress.task_ids[0], records=report.read)
         if not dry_run:
-            await announce_import(services.events, owner, report.created)
+            await publish_import(services.events, owner, report.created)
     return report
 
 

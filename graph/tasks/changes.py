@@ -59,23 +59,23 @@ All imports share the key `(IMPORTED, None)`.
 """
 
 
-class _Announcement(msgspec.Struct, array_like=True):
+class _ChangeEvent(msgspec.Struct, array_like=True):
     kind: TaskChangeKind
     ids: Sequence[UUID]
     imported: int = 0
 
 
-async def announce(context: Context, kind: TaskChangeKind, *ids: UUID) -> None:
+async def publish_change(context: Context, kind: TaskChangeKind, *ids: UUID) -> None:
     events, owner = context.services.events, context.owner
     for start in range(0, len(ids), MAX_IDS_PER_EVENT):
-        payload = msgspec.json.encode(_Announcement(kind, ids[start : start + MAX_IDS_PER_EVENT]))
+        payload = msgspec.json.encode(_ChangeEvent(kind, ids[start : start + MAX_IDS_PER_EVENT]))
         await events.publish(_topic(owner), payload.decode())
 
 
-async def announce_import(events: EventBus, owner: OwnerId, count: int) -> None:
+async def publish_import(events: EventBus, owner: OwnerId, count: int) -> None:
     """Publishes an import as one change: a client queries the list again, once."""
     if count:
-        payload = msgspec.json.encode(_Announcement(TaskChangeKind.IMPORTED, (), count))
+        payload = msgspec.json.encode(_ChangeEvent(TaskChangeKind.IMPORTED, (), count))
         await events.publish(_topic(owner), payload.decode())
 
 
@@ -124,14 +124,14 @@ class _ChangeReader:
         if event.missed:
             changes = await self._changed_since(self._latest - OVERLAP)
         else:
-            changes = await self._announced(event.payload)
+            changes = await self._changes_of(event.payload)
         for change in changes:
             self._remember(change)
         return {(change.kind, change.task_id): change for change in changes}
 
-    async def _announced(self, payload: str) -> list[Change]:
-        announcement = msgspec.json.decode(payload, type=_Announcement)
-        kind, ids, imported = msgspec.structs.astuple(announcement)
+    async def _changes_of(self, payload: str) -> list[Change]:
+        decoded = msgspec.json.decode(payload, type=_ChangeEvent)
+        kind, ids, imported = msgspec.structs.astuple(decoded)
         if kind is TaskChangeKind.IMPORTED:
             self._latest = await self._query(Tasks.now)
             own = await self._query(lambda tasks: tasks.count(TaskFilter()))
@@ -139,10 +139,10 @@ class _ChangeReader:
         rows = await self._query(lambda tasks: tasks.get_many(ids))
         found = {row.id: row for row in rows}
         # The rows decide, not the event: others may be able to write to the bus.
-        seen = TaskChangeKind.UPDATED if kind is TaskChangeKind.DELETED else kind
+        existing = TaskChangeKind.UPDATED if kind is TaskChangeKind.DELETED else kind
         return [
             Change(
-                seen if task_id in found else TaskChangeKind.DELETED, task_id, found.get(task_id)
+                existing if task_id in found else TaskChangeKind.DELETED, task_id, found.get(task_id)
             )
             for task_id in ids
         ]

@@ -22,7 +22,7 @@ from graph.kit.fields import argument, mutation, provided_fields, query, subscri
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import Connection, Listing, OrderDirection, paged
 from graph.kit.scopes import TASKS
-from graph.tasks.changes import Change, TaskChangeKind, announce, announce_import, follow
+from graph.tasks.changes import Change, TaskChangeKind, publish_change, publish_import, follow
 from graph.tasks.inputs import (
     CreateTaskInput,
     CreateTaskPayload,
@@ -104,7 +104,7 @@ class Mutation:
             request=("createTask", values),
             answer=TaskRow,
         )
-        await announce(info.context, TaskChangeKind.CREATED, task.id)
+        await publish_change(info.context, TaskChangeKind.CREATED, task.id)
         return CreateTaskPayload(task=task)
 
     @mutation("Updates a task the viewer owns.", who=SignedIn)
@@ -114,7 +114,7 @@ class Mutation:
         changes = provided_fields(input)
         task_id = parse_id("task", changes.pop("id"))
         task = await info.context.write(Tasks, lambda tasks: tasks.change(task_id, **changes))
-        await announce(info.context, TaskChangeKind.UPDATED, task.id)
+        await publish_change(info.context, TaskChangeKind.UPDATED, task.id)
         return UpdateTaskPayload(task=task)
 
     @mutation(
@@ -130,7 +130,7 @@ class Mutation:
         task = await info.context.write(
             Tasks, lambda tasks: tasks.toggle(task_id, expected_version=version)
         )
-        await announce(info.context, TaskChangeKind.UPDATED, task.id)
+        await publish_change(info.context, TaskChangeKind.UPDATED, task.id)
         return ToggleTaskPayload(task=task)
 
     @mutation("Deletes a task the viewer owns.", who=SignedIn)
@@ -139,13 +139,13 @@ class Mutation:
     ) -> DeleteTaskPayload:
         task_id = parse_id("task", input.id)
         await info.context.write(Tasks, lambda tasks: tasks.remove(task_id))
-        await announce(info.context, TaskChangeKind.DELETED, task_id)
+        await publish_change(info.context, TaskChangeKind.DELETED, task_id)
         return DeleteTaskPayload(deleted_task_id=input.id)
 
     @mutation("Deletes all completed tasks of the viewer.", who=SignedIn)
     async def delete_completed_tasks(self, info: Info) -> DeleteCompletedTasksPayload:
         removed = await info.context.write(Tasks, Tasks.remove_completed)
-        await announce(info.context, TaskChangeKind.DELETED, *removed)
+        await publish_change(info.context, TaskChangeKind.DELETED, *removed)
         return DeleteCompletedTasksPayload(
             deleted_task_ids=[id_of("task", found) for found in removed]
         )
@@ -173,7 +173,7 @@ class Mutation:
         report = await info.context.transact(Imports, work)
         context = info.context
         if not dry_run:
-            await announce_import(context.services.events, context.owner, report.created)
+            await publish_import(context.services.events, context.owner, report.created)
         return report
 
 

@@ -81,7 +81,7 @@ async def test_mutation_publishes_its_change(
     await send(admin, door, published)
     assert published, (
         f"{door.field} publishes nothing, so that subscribers miss the change: publish after the "
-        "commit, as `announce` of graph/tasks/changes.py does"
+        "commit, as `publish_change` of graph/tasks/changes.py does"
     )
 
 
@@ -90,7 +90,7 @@ async def test_mutation_that_publishes_nothing_is_caught(
 ) -> None:
     async def nothing(*_: object) -> None: ...
 
-    monkeypatch.setattr(resolvers, "announce", nothing)
+    monkeypatch.setattr(resolvers, "publish_change", nothing)
     (door,) = (door for door in CHANGES if door.field == "toggleTask")
     await send(admin, door, published)
     assert published == []

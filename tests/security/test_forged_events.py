@@ -16,7 +16,7 @@ from db.runs import RunState
 from db.services import Services
 from db.workbench.execution.runner import CANCEL_TOPIC
 from graph.kit.ids import parse_id
-from graph.tasks.changes import TaskChangeKind, _Announcement
+from graph.tasks.changes import TaskChangeKind, _ChangeEvent
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
 from tests.fixtures.brokers import running
 from tests.fixtures.clients import Client
@@ -57,7 +57,7 @@ async def test_forged_change_of_tasks_shows_the_own_rows_as_they_are(
 
     async def forge(kind: TaskChangeKind, *ids: str, imported: int = 0) -> None:
         raw = [parse_id("task", task_id) for task_id in ids]
-        payload = msgspec.json.encode(_Announcement(kind, raw, imported)).decode()
+        payload = msgspec.json.encode(_ChangeEvent(kind, raw, imported)).decode()
         await publish(payload)
 
     async def publish(payload: str) -> None:
