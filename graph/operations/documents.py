@@ -2,8 +2,9 @@
 
 from db.errors import BadInput, Forbidden, NotFound
 from graph.operations.listed_documents import ListedDocuments, sha256_id
+from graph.operations.persisted_documents import PersistedDocuments
 from graph.operations.plans import Refused
-from graph.operations.request import GraphQLRequest, PersistedDocuments
+from graph.operations.request import GraphQLRequest
 
 _SHOWN_CHARACTERS = 100
 

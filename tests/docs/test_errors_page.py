@@ -7,7 +7,7 @@ from pathlib import Path
 
 import db.errors
 from db.errors import HowdahError
-from graph.operations.request import PersistedQueryNotFound
+from graph.operations.persisted_documents import PersistedQueryNotFound
 from graph.transport.files import byte_responses
 from graph.transport.http import statuses
 from tests.fixtures.pages import ROOT

@@ -11,7 +11,7 @@ from db.errors import TooLarge
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans, Refused
 from graph.operations.limits import RequestLimits
-from graph.operations.request import PersistedDocuments, PersistedQueryNotFound
+from graph.operations.persisted_documents import PersistedDocuments, PersistedQueryNotFound
 from graph.transport.http.accept import GRAPHQL_JSON
 from tests.fixtures.toy import schema
 
