@@ -45,7 +45,7 @@ from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
-from graph.transport.seen import telling_position
+from graph.transport.seen_header import with_seen_header
 from graph.transport.socket_limit import SocketLimit
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
@@ -100,7 +100,7 @@ class Application(Starlette):
             await gateway.turns.wait(network_of(address_of(scope)))
             standbys = gateway.services.standbys
             if standbys is not None and scope["type"] == "http" and scope["path"] != "/graphql":
-                send = telling_position(standbys, scope, send)
+                send = with_seen_header(standbys, scope, send)
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:

@@ -207,14 +207,18 @@ class Context:
             return await self.read(repository, work)
 
     def write(
-        self, repository: RepositoryFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+        self,
+        repository: RepositoryFactory[RepositoryT],
+        work: Callable[[RepositoryT], Awaitable[T]],
     ) -> Awaitable[T]:
         """Run a change of one statement in its own transaction."""
         owner = self.owner
         return self.services.database.write(lambda session: work(repository(session, owner)))
 
     def transact(
-        self, repository: RepositoryFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]
+        self,
+        repository: RepositoryFactory[RepositoryT],
+        work: Callable[[RepositoryT], Awaitable[T]],
     ) -> Awaitable[T]:
         """Run a change of several statements in one transaction. `work` may be retried."""
         owner = self.owner

@@ -142,7 +142,9 @@ class _ChangeReader:
         existing = TaskChangeKind.UPDATED if kind is TaskChangeKind.DELETED else kind
         return [
             Change(
-                existing if task_id in found else TaskChangeKind.DELETED, task_id, found.get(task_id)
+                existing if task_id in found else TaskChangeKind.DELETED,
+                task_id,
+                found.get(task_id),
             )
             for task_id in ids
         ]

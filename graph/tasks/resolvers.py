@@ -22,7 +22,7 @@ from graph.kit.fields import argument, mutation, provided_fields, query, subscri
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import Connection, Listing, OrderDirection, paged
 from graph.kit.scopes import TASKS
-from graph.tasks.changes import Change, TaskChangeKind, publish_change, publish_import, follow
+from graph.tasks.changes import Change, TaskChangeKind, follow, publish_change, publish_import
 from graph.tasks.inputs import (
     CreateTaskInput,
     CreateTaskPayload,

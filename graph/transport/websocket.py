@@ -22,14 +22,14 @@ from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
-from graph.transport.seen import SEEN
+from graph.transport.seen_header import SEEN_HEADER
 from graph.transport.socket_limit import Place
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
 CLOSE_WAIT_S = 2.0
 MAX_OPERATIONS = 100
-_SEEN = SEEN.decode()
+_SEEN = SEEN_HEADER.decode()
 """In the payload of `connection_init`: the results have `extensions.seen`. They are read on the
 primary: what a subscription waits for is in no standby yet."""
 

@@ -18,8 +18,8 @@ from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.scripts import script_failures
-from db.workbench.scripts.script_steps import ROLLBACK, ScriptSteps, Step
 from db.workbench.scripts.script_failures import INTERNAL, SESSION_ENDED, encode
+from db.workbench.scripts.script_steps import ROLLBACK, ScriptSteps, Step
 from db.workbench.scripts.script_topics import publish_script
 from db.workbench.scripts.splitter import StatementRange
 from db.workbench.sessions.work import SessionEnded, begin_statement

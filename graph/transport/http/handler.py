@@ -29,7 +29,7 @@ from graph.transport.http.reserved_streams import ReservedStream, ReservedStream
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.request_ids import begin_request
-from graph.transport.seen import SEEN
+from graph.transport.seen_header import SEEN_HEADER
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -223,7 +223,7 @@ class _Exchange:
         standbys = self._gateway.services.standbys
         if standbys is None:
             return None
-        return reads_of(standbys, self._headers.get(SEEN), is_anonymous=viewer is None)
+        return reads_of(standbys, self._headers.get(SEEN_HEADER), is_anonymous=viewer is None)
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
@@ -288,7 +288,7 @@ class _Exchange:
             return False
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
         if self._seen is not None:
-            head = b"%b: %b\r\n%b" % (SEEN, self._seen, head)
+            head = b"%b: %b\r\n%b" % (SEEN_HEADER, self._seen, head)
         self.started = respond(200, head, payload)
         return self.started
 
@@ -335,7 +335,7 @@ class _Exchange:
         if self._scope["method"] != "POST":
             headers = (*headers, _ACCEPT_QUERY)
         if self._seen is not None:
-            headers = (*headers, (SEEN, self._seen))
+            headers = (*headers, (SEEN_HEADER, self._seen))
         await self._send(
             {
                 "type": "http.response.start",

@@ -24,8 +24,8 @@ from db.scripts import (
     delete_expired_scripts,
     expire_scripts_over_quota,
 )
-from db.workbench.scripts.script_steps import ScriptSteps
 from db.workbench.scripts.script_request import ScriptRequest
+from db.workbench.scripts.script_steps import ScriptSteps
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
