@@ -157,8 +157,8 @@ async def in_background(work: Coroutine[Any, Any, object], *, name: str) -> Asyn
         await cancel_all([task])
 
 
-class Tasks(set["asyncio.Task[Any]"]):
-    """Tasks that have not ended. The event loop itself holds tasks weakly."""
+class TaskSet(set["asyncio.Task[Any]"]):
+    """Tasks of asyncio that have not ended. The event loop itself holds tasks weakly."""
 
     def start(
         self, work: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
@@ -183,7 +183,7 @@ class SharedTasks(Generic[K, T]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._shared: dict[K, asyncio.Task[T]] = {}
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
 
     @property
     def keys(self) -> list[K]:
@@ -216,7 +216,7 @@ class SharedTasks(Generic[K, T]):
         _drop_error(task)
 
 
-class ShieldedTasks(Tasks):
+class ShieldedTasks(TaskSet):
     """Runs work to its end, also if the caller that waits for it is cancelled."""
 
     async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import text
 
-from db.concurrency.waiting import Tasks
+from db.concurrency.waiting import TaskSet
 from db.errors import (
     BadInput,
     Conflict,
@@ -71,7 +71,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._order = order
         self._waiting: deque[_Call[Item]] = deque()
         self._under_way = 0
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
 
     async def add(self, item: Item) -> Answer:
         """Returns the answer after the commit."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import asyncpg
 
-from db.concurrency.waiting import Tasks, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all
 from db.errors import Unavailable
 from db.postgres.route.pooling import Connect
 
@@ -62,7 +62,7 @@ class Pulse:
         self._log_in = log_in
         self._database = database
         self._connection: asyncpg.Connection | None = None
-        self._probes = Tasks()
+        self._probes = TaskSet()
         self._was_answered = False
         self._answered_at = 0.0
         self._silent_ticks = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from db.concurrency.waiting import Tasks
+from db.concurrency.waiting import TaskSet
 from db.errors import BadInput, Forbidden, HowdahError, NotFound
 from db.kit.audit import AuditKind
 from db.mail import Mail
@@ -52,7 +52,7 @@ class PasswordResets:
         self._throttle = throttle
         self._access = access
         self._mail = mail
-        self._mailing = Tasks()
+        self._mailing = TaskSet()
 
     async def close(self) -> None:
         """Waits a moment for mails that are being sent."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import asyncpg
 
-from db.concurrency.waiting import Tasks, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all
 from db.errors import Unavailable
 from db.postgres.engine import RESERVED, Database
 from db.postgres.leases import open_pool
@@ -128,7 +128,7 @@ class Standby:
         self._pool_size = pool_size
         self._figures = figures
         self._connection: asyncpg.Connection | None = None
-        self._ends = Tasks()
+        self._ends = TaskSet()
         self._is_reported = False
         self._task = asyncio.create_task(self._watch(), name=f"standby {number}")
 

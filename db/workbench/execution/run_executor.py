@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from db.concurrency.waiting import Tasks, cancel_all, wait_up_to
+from db.concurrency.waiting import TaskSet, cancel_all, wait_up_to
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Backend, Ending, Failure, RunRow, RunState
@@ -79,7 +79,7 @@ class RunExecutor:
         self._open_source, self._open_batch = openers
         self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
 
     def start(

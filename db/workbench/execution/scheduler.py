@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 
 from db.concurrency.fair_slots import FairSlots
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import Tasks, cancel_all, in_background, wait_up_to
+from db.concurrency.waiting import TaskSet, cancel_all, in_background, wait_up_to
 from db.events import Subscription
 from db.kit.base import OwnerId
 
@@ -40,7 +40,7 @@ class RunScheduler:
         self._listen = listen
         self._slots = FairSlots("runs", total=slots)
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self._closing = False
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.concurrency.waiting import ShieldedTasks, Tasks, cancel_all, retry_while_away
+from db.concurrency.waiting import ShieldedTasks, TaskSet, cancel_all, retry_while_away
 from db.connections import Connections
 from db.database_sessions import DatabaseSessions
 from db.errors import BadInput, Conflict, TimedOut
@@ -86,7 +86,7 @@ class Submissions:
         self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
         self._submitting = ShieldedTasks()
-        self._recoveries = Tasks()
+        self._recoveries = TaskSet()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices, columns and errors in your runs",
             setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from db.concurrency.waiting import Tasks, cancel_all, retry_while_away, wait_up_to
+from db.concurrency.waiting import TaskSet, cancel_all, retry_while_away, wait_up_to
 from db.database_sessions import (
     CloseReason,
     DatabaseSessionRow,
@@ -52,7 +52,7 @@ class Holder:
         self._workbench = workbench
         self._runner = runner
         self._sources = sources
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self._is_stopping = False
 
     def open(self, row: DatabaseSessionRow) -> "asyncio.Future[DatabaseSessionRow]":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import Tasks, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
 from db.errors import HowdahError
 from db.events import EventBus
@@ -83,7 +83,7 @@ class Takeover:
         self._events = events
         self._runner = runner
         self._service = service
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self._ending: set[UUID] = set()
         """The sessions and runs whose backends these tasks terminate."""
 

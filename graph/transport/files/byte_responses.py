@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Send
 
-from db.concurrency.waiting import Tasks
+from db.concurrency.waiting import TaskSet
 from db.errors import HowdahError
 from db.kit.audit import Actor, AuditKind, AuditOutcome, acting, current_actor, record_alone
 from db.postgres.engine import Database
@@ -42,7 +42,7 @@ UNTRUSTED_CONTENT_HEADERS = {
 
 log = logging.getLogger(__name__)
 
-_recordings = Tasks()
+_recordings = TaskSet()
 
 
 async def recorded_download(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.concurrency.fair_slots import FairSlots
-from db.concurrency.waiting import Tasks, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all
 from db.connections import ConnectionRow
 from db.errors import Overloaded
 from db.kit.base import OwnerId
@@ -65,7 +65,7 @@ class PoolRegistry:
         self._current: dict[Key, Generation] = {}
         self._living: dict[ConnectionPool, tuple[Key, int]] = {}
         """All pools that are not closed, of any generation, with key and `disconnect_count`."""
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self.outcomes: Counter[str] = Counter()
         """The attempts to connect, by `OK` or the code of the error."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncssh
 
-from db.concurrency.waiting import Tasks, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all
 from db.connections import SshAuthMethod
 from db.errors import BadInput
 from db.workbench.connections.connection_errors import (
@@ -50,7 +50,7 @@ class Tunnel:
         self._bastion = bastion
         self._budget = SshBudget(thread.rest)
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._tasks = Tasks()
+        self._tasks = TaskSet()
         self._admissions: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
