@@ -28,7 +28,7 @@ from db.postgres.own_cluster import OwnCluster
 from db.postgres.route.urls import parse_url
 from db.postgres.standbys import Standbys, open_standbys
 from db.quotas import Quotas, file_quota
-from db.replicas import Heartbeat, Replicas
+from db.replicas import Heartbeat, ReplicaProcesses
 from db.replicas.joining import join_replicas
 from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
@@ -259,7 +259,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "partial results": lambda: in_own_store(
             lambda: delete_partial_results(database, services.results)
         ),
-        "replicas": lambda: write(lambda session: Replicas(session).sweep()),
+        "replicas": lambda: write(lambda session: ReplicaProcesses(session).sweep()),
         "results": lambda: in_own_store(
             lambda: delete_orphaned_objects(database, services.objects)
         ),

@@ -76,14 +76,14 @@ class InstallationRecord(Base):
     __table_args__ = (CheckConstraint("single", name="one_row"),)
 
 
-class Place(NamedTuple):
-    """Where a database is."""
+class DatabaseIdentity(NamedTuple):
+    """What distinguishes a database from its copies."""
 
     system_identifier: str | None
     database_oid: int
     database_name: str
 
-    def is_same(self, other: "Place") -> bool:
+    def is_same(self, other: "DatabaseIdentity") -> bool:
         """An unknown system identifier is no difference: a role may lose the right to read it."""
         systems = {self.system_identifier, other.system_identifier} - {None}
         return len(systems) < 2 and self[1:] == other[1:]
@@ -94,7 +94,7 @@ class Installation:
     id: UUID
     made_at: datetime
     copied_from: UUID | None
-    place: Place
+    database: DatabaseIdentity
 
 
 async def recognize(database: Database, *, keep: timedelta) -> Installation:
@@ -103,10 +103,10 @@ async def recognize(database: Database, *, keep: timedelta) -> Installation:
     Call it before anything acts on active runs. Several processes may call it concurrently: the
     row of the table admits one of them.
     """
-    here = await _place_of(database)
-    while (found := await _read(database)) is None or not found.place.is_same(here):
+    here = await _identity_of(database)
+    while (found := await _read(database)) is None or not found.database.is_same(here):
         await database.transaction(lambda session: _make(session, found, here, keep))
-    if found.place.system_identifier is None and here.system_identifier is not None:
+    if found.database.system_identifier is None and here.system_identifier is not None:
         known = {"known": found.id, "system_identifier": here.system_identifier}
         await database.write(lambda session: session.rows(_LEARN_SYSTEM, **known))
     return found
@@ -117,7 +117,7 @@ async def renew(database: Database, *, keep: timedelta) -> Installation:
 
     The act is recorded in the audit log, in the same transaction.
     """
-    here = await _place_of(database)
+    here = await _identity_of(database)
     known = await _read(database)
 
     async def make(session: Session) -> None:
@@ -140,7 +140,7 @@ async def read_installation(database: Database) -> Installation | None:
 
 async def is_at_home(database: Database, recorded: Installation) -> bool:
     """False if the database is a copy that no server has recognized yet."""
-    return recorded.place.is_same(await _place_of(database))
+    return recorded.database.is_same(await _identity_of(database))
 
 
 async def is_own(session: ReadSession, installation_id: UUID) -> bool:
@@ -149,7 +149,7 @@ async def is_own(session: ReadSession, installation_id: UUID) -> bool:
 
 
 async def _make(
-    session: Session, known: Installation | None, here: Place, keep: timedelta
+    session: Session, known: Installation | None, here: DatabaseIdentity, keep: timedelta
 ) -> UUID | None:
     """Returns the ID of the new installation. Does nothing if another process was faster."""
     made = new_id()
@@ -177,11 +177,11 @@ async def _make(
     return made
 
 
-async def _place_of(database: Database) -> Place:
+async def _identity_of(database: Database) -> DatabaseIdentity:
     cluster = await OwnCluster(database).identity()
     async with database.read() as session:
         oid, name = await session.row(_HERE) or (0, "")
-    return Place(cluster.system, oid, name)
+    return DatabaseIdentity(cluster.system, oid, name)
 
 
 async def _read(database: Database) -> Installation | None:
@@ -189,5 +189,5 @@ async def _read(database: Database) -> Installation | None:
         found = await session.row(_READ)
     if found is None:
         return None
-    identity, made_at, copied_from, *place = found
-    return Installation(identity, made_at, copied_from, Place(*place))
+    identity, made_at, copied_from, *names = found
+    return Installation(identity, made_at, copied_from, DatabaseIdentity(*names))

@@ -2,14 +2,14 @@
 
 from db.kit.live_processes import SILENT_AFTER, ReplicaProcess
 from db.replicas.heartbeat import Heartbeat
-from db.replicas.repository import ReplicaRow, Replicas
+from db.replicas.repository import ReplicaProcesses, ReplicaProcessRow
 from db.replicas.unended_backends import UnendedBackends
 
 __all__ = [
     "SILENT_AFTER",
     "Heartbeat",
     "ReplicaProcess",
-    "ReplicaRow",
-    "Replicas",
+    "ReplicaProcessRow",
+    "ReplicaProcesses",
     "UnendedBackends",
 ]

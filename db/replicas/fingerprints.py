@@ -9,7 +9,7 @@ from db.errors import BadInput
 from db.kit.live_processes import SILENT_AFTER
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.replicas.repository import Replicas
+from db.replicas.repository import ReplicaProcesses
 from db.security.keys import Keys, SecretKey
 from db.settings import PREFIX
 
@@ -54,7 +54,7 @@ async def take_fingerprints(
 async def find_differences(database: Database, own: Fingerprints) -> list[Difference]:
     """The differences from each live replica, one for each setting."""
     async with database.read(reserved=True) as session:
-        live = await Replicas(session).list_live()
+        live = await ReplicaProcesses(session).list_live()
     found = {
         difference.setting: difference
         for replica in live

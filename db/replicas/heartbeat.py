@@ -13,7 +13,7 @@ from db.concurrency.waiting import in_background
 from db.errors import HowdahError
 from db.kit.live_processes import HEARTBEAT_S
 from db.postgres.engine import Database
-from db.replicas.repository import Replicas
+from db.replicas.repository import ReplicaProcesses
 from db.version import __version__
 
 log = logging.getLogger(__name__)
@@ -80,21 +80,21 @@ class Heartbeat:
     async def is_oldest(self) -> bool:
         """Whether this is the oldest live process: what only one has to do, it does."""
         async with self._database.read() as session:
-            live = await Replicas(session).list_live()
+            live = await ReplicaProcesses(session).list_live()
         return bool(live) and live[0].process == self.process
 
     async def beat(self) -> None:
         """Sends a heartbeat; takes a new number if the old one is dead."""
         async with asyncio.timeout(HEARTBEAT_S):
             is_live = await self._database.write(
-                lambda session: Replicas(session).beat(self.process), reserved=True
+                lambda session: ReplicaProcesses(session).beat(self.process), reserved=True
             )
             if not is_live:
                 await self._leave_number()
 
     async def _leave_number(self) -> None:
         async with self._database.read(reserved=True) as session:
-            silent = await Replicas(session).silence_of(self.process)
+            silent = await ReplicaProcesses(session).silence_of(self.process)
         if silent is None:
             log.error(
                 "the database no longer has the number of this process: it was replaced, or became "
@@ -118,7 +118,7 @@ class Heartbeat:
         if self._identify is not None:
             self.installation_id = await self._identify()
         await self._database.write(
-            lambda session: Replicas(session).register(
+            lambda session: ReplicaProcesses(session).register(
                 number,
                 version=__version__,
                 host=socket.gethostname(),
@@ -130,7 +130,7 @@ class Heartbeat:
 
     async def _remove(self) -> None:
         await self._database.write(
-            lambda session: Replicas(session).remove(self.process), reserved=True
+            lambda session: ReplicaProcesses(session).remove(self.process), reserved=True
         )
 
 

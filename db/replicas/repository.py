@@ -28,7 +28,7 @@ KEPT_FOR = timedelta(days=30)
 """How long the row of a dead process is kept: the process may still wake up."""
 
 
-class ReplicaRow(NamedTuple):
+class ReplicaProcessRow(NamedTuple):
     process: int
     started_at: datetime
     seen_at: datetime
@@ -38,19 +38,19 @@ class ReplicaRow(NamedTuple):
     fingerprints: Mapping[str, Any]
 
 
-class Replicas(Generic[S]):
+class ReplicaProcesses(Generic[S]):
     """Each method runs one statement, so those that change rows can run in `Database.write`."""
 
     def __init__(self, session: S) -> None:
         self._session = session
 
-    async def list_live(self) -> Sequence[ReplicaRow]:
+    async def list_live(self) -> Sequence[ReplicaProcessRow]:
         """The processes with recent heartbeats, the oldest first."""
         found = await self._session.rows(self._list_live(), silent=SILENT_AFTER)
-        return [ReplicaRow(*row) for row in found]
+        return [ReplicaProcessRow(*row) for row in found]
 
     async def register(
-        self: "Replicas[Session]",
+        self: "ReplicaProcesses[Session]",
         process: int,
         *,
         version: str,
@@ -62,7 +62,7 @@ class Replicas(Generic[S]):
         given = dict(fingerprints or {})
         await self._session.rows(self._register(), process=process, fingerprints=given, **values)
 
-    async def beat(self: "Replicas[Session]", process: int) -> bool:
+    async def beat(self: "ReplicaProcesses[Session]", process: int) -> bool:
         """Records a heartbeat. Returns False if the process was found dead, or was removed."""
         return bool(await self._session.rows(self._beat(), process=process, gap=GAP))
 
@@ -72,7 +72,9 @@ class Replicas(Generic[S]):
         silent: timedelta | None = found[0][0] if found else None
         return silent
 
-    async def fence_silent(self: "Replicas[Session]", judge: int) -> Sequence[tuple[int, str]]:
+    async def fence_silent(
+        self: "ReplicaProcesses[Session]", judge: int
+    ) -> Sequence[tuple[int, str]]:
         """Fences the processes that have been silent for SILENT_AFTER; returns numbers and hosts.
 
         Fences none if `judge`, the process that asks, is no judge.
@@ -80,17 +82,17 @@ class Replicas(Generic[S]):
         found = await self._session.rows(self._fence_silent(), judge=judge, silent=SILENT_AFTER)
         return [(row[0], row[1]) for row in found]
 
-    async def remove(self: "Replicas[Session]", process: int) -> None:
+    async def remove(self: "ReplicaProcesses[Session]", process: int) -> None:
         """Removes a process that has ended all its work."""
         await self._session.rows(self._remove(), process=process)
 
-    async def sweep(self: "Replicas[Session]", *, keep: timedelta = KEPT_FOR) -> int:
+    async def sweep(self: "ReplicaProcesses[Session]", *, keep: timedelta = KEPT_FOR) -> int:
         """Deletes the rows of processes that died `keep` ago; returns their number."""
         return len(await self._session.rows(self._sweep(), keep=keep))
 
     @statement
     def _list_live(cls) -> ClauseElement:
-        rows = select(*(_ROW[name] for name in ReplicaRow._fields))
+        rows = select(*(_ROW[name] for name in ReplicaProcessRow._fields))
         return rows.where(_IS_LIVE, _ROW.seen_at >= _ago("silent")).order_by(
             _ROW.started_at, _ROW.process
         )

@@ -8,20 +8,20 @@ class SocketLimit:
     """Counts sockets by their holder: a network or a user."""
 
     def __init__(self, limit: int | None) -> None:
-        """None counts without a limit."""
+        """There is no limit if it is None."""
         self.limit = limit
         self._open: Counter[Hashable] = Counter()
 
-    def enter(self, holder: Hashable) -> "Place | None":
+    def enter(self, holder: Hashable) -> "SocketSlot | None":
         """None if the holder has too many."""
         if self.limit is not None and self._open[holder] >= self.limit:
             return None
         self._open[holder] += 1
-        return Place(self._open, holder)
+        return SocketSlot(self._open, holder)
 
 
-class Place:
-    """Of one socket, until it ends or belongs to another holder."""
+class SocketSlot:
+    """Counts one socket, until it ends or belongs to another holder."""
 
     def __init__(self, opened: Counter[Hashable], holder: Hashable) -> None:
         self._open = opened
@@ -29,7 +29,7 @@ class Place:
         self._left = False
 
     def leave(self) -> None:
-        """Idempotent."""
+        """Counts the socket no more. Idempotent."""
         if self._left:
             return
         self._left = True

@@ -23,7 +23,7 @@ from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
 from graph.transport.seen_header import SEEN_HEADER
-from graph.transport.socket_limit import Place
+from graph.transport.socket_limit import SocketSlot
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
@@ -86,10 +86,10 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     elif PROTOCOL not in scope["subprotocols"]:
         await websocket.accept()
         await websocket.close(4406, "Subprotocol not acceptable")
-    elif (place := gateway.anonymous_sockets.enter(network_of(address_of(scope)))) is None:
+    elif (slot := gateway.anonymous_sockets.enter(network_of(address_of(scope)))) is None:
         await websocket.close()  # as above
     else:
-        socket = _Socket(websocket, gateway, place)
+        socket = _Socket(websocket, gateway, slot)
         try:
             await websocket.accept(PROTOCOL)
             with gateway.shutdown.stream():
@@ -101,10 +101,10 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
 class _Socket:
     """One connection and the operations that run on it."""
 
-    def __init__(self, websocket: WebSocket, gateway: Gateway, place: Place) -> None:
-        """`place` is left for one of the user when the client signs in."""
+    def __init__(self, websocket: WebSocket, gateway: Gateway, slot: SocketSlot) -> None:
+        """When the client signs in, `slot` is exchanged for one of the user."""
         self._websocket = websocket
-        self._place = place
+        self._slot = slot
         self._gateway = gateway
         self._running: dict[str, asyncio.Task[None]] = {}
         self._authorization: str | None = None
@@ -128,7 +128,7 @@ class _Socket:
 
     def leave(self) -> None:
         """Call at the end of the socket."""
-        self._place.leave()
+        self._slot.leave()
 
     async def _initialise(self) -> None:
         """Wait for `connection_init`, and authenticate the client."""
@@ -159,11 +159,11 @@ class _Socket:
     def _count_for(self, viewer: Viewer) -> None:
         """Clients connect again after 1013 (try again later), with growing pauses."""
         sockets = self._gateway.user_sockets
-        place = sockets.enter(viewer.id)
-        if place is None:
+        slot = sockets.enter(viewer.id)
+        if slot is None:
             raise _Closed(1013, f"You have {sockets.limit} open sockets. Close some, then retry.")
-        self._place.leave()
-        self._place = place
+        self._slot.leave()
+        self._slot = slot
 
     async def _handle(self, message: Message, tasks: asyncio.TaskGroup) -> None:
         match message:

@@ -217,12 +217,12 @@ def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
     assert connections.enter("10.0.0.1") == connections.enter("10.0.0.1") == ""
     assert connections.enter("") == connections.enter("") == ""  # its client has gone already
     sockets = SocketLimit(1)
-    place = sockets.enter("ada")
-    assert place is not None
+    slot = sockets.enter("ada")
+    assert slot is not None
     assert sockets.enter("ada") is None
     assert sockets.enter("bob")
-    place.leave()
-    place.leave()
+    slot.leave()
+    slot.leave()
     assert sockets.enter("ada")
 
 

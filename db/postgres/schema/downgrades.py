@@ -33,20 +33,20 @@ class Loss(NamedTuple):
         return f"  {name:40}{count:>22} {'rows' if self.column is None else 'values'}"
 
 
-class Dropped(NamedTuple):
+class DroppedNames(NamedTuple):
     tables: list[str]
     columns: list[tuple[str, str]]
     """Table and column, of tables that stay."""
 
 
-def dropped_by(present: str, revision: str) -> Dropped:
+def dropped_by(present: str, revision: str) -> DroppedNames:
     """Reads the statements of the downgrade, which alembic writes without a connection."""
     buffer = io.StringIO()
     migrations.write_downgrade(present, revision, buffer)
     written = buffer.getvalue()
     tables = _DROPPED_TABLE.findall(written)
     columns = _DROPPED_COLUMN.findall(written)
-    return Dropped(tables, [found for found in columns if found[0] not in tables])
+    return DroppedNames(tables, [found for found in columns if found[0] not in tables])
 
 
 async def find_losses(session: ReadSession, present: str, revision: str) -> list[Loss]:

@@ -57,7 +57,7 @@ class Connector:
         now = asyncio.get_running_loop().time()
         self.expires_at = inf if lifetime_s is None else now + lifetime_s
         self._make_slot = make_slot
-        self.facts: libpq.Facts | None = None
+        self.facts: libpq.ServerFacts | None = None
         self._targets = targets
         self._tunnel: Tunnel | None = None
         self._opening_tunnel = asyncio.Lock()
@@ -99,7 +99,7 @@ class Connector:
         connection.takes_large_rows = True
         return connection
 
-    async def _identify(self, connection: libpq.Connection) -> libpq.Facts:
+    async def _identify(self, connection: libpq.Connection) -> libpq.ServerFacts:
         facts = await libpq.facts_of(connection)
         own, host = self._targets.own_cluster, self.destination.host
         await require_foreign(connection, own, host=host)

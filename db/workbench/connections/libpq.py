@@ -64,7 +64,7 @@ _ALWAYS: dict[str, Any] = {
 }
 
 
-class Facts(NamedTuple):
+class ServerFacts(NamedTuple):
     """Properties of a connected server. `tls` is protocol and cipher; None without TLS."""
 
     server_version: str
@@ -106,7 +106,7 @@ async def connect(
     return connection
 
 
-async def facts_of(connection: Connection) -> Facts:
+async def facts_of(connection: Connection) -> ServerFacts:
     """Queries the server, which also proves that it answers statements."""
     version = connection.pgconn.parameter_status(b"server_version") or b""
     tls = "TLS" if connection.pgconn.ssl_in_use else None
@@ -123,7 +123,7 @@ async def facts_of(connection: Connection) -> Facts:
             raise
         used = None  # not every server that speaks PostgreSQL has this view
     known = str(used) if tls and used else None
-    return Facts(version.decode(errors="replace"), known or tls, datetime.now(UTC))
+    return ServerFacts(version.decode(errors="replace"), known or tls, datetime.now(UTC))
 
 
 async def command(connection: Connection, sql: str) -> None:

@@ -31,7 +31,7 @@ from db.workbench.drivers import load_drivers
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.bounds.read_budget import ReadBudget
     from db.workbench.connections.connector import Connector
-    from db.workbench.connections.libpq import Connection, Facts
+    from db.workbench.connections.libpq import Connection, ServerFacts
     from db.workbench.connections.pools.connection_pool import ConnectionPool, ReservedConnection
 
 log = logging.getLogger(__name__)
@@ -285,21 +285,21 @@ class Workbench:
         self,
         owner: OwnerId,
         row: ConnectionRow,
-        facts: "Facts | None" = None,
+        facts: "ServerFacts | None" = None,
         breaker: Breaker | None = None,
     ) -> "ConnectionPool":
         async def make_connector() -> "Connector":
             destination, left_s = await self._credentials.of_saved(owner, row)
             return self._connector_to(owner, destination, left_s)
 
-        def on_connected(facts: "Facts") -> None:
+        def on_connected(facts: "ServerFacts") -> None:
             self._pools.run_in_background(self._record_open_later(owner, row, facts))
 
         return self._pools.start(
             (owner, row.id), row, make_connector, on_connected, facts=facts, breaker=breaker
         )
 
-    async def _record_open(self, owner: OwnerId, row: ConnectionRow, facts: "Facts") -> None:
+    async def _record_open(self, owner: OwnerId, row: ConnectionRow, facts: "ServerFacts") -> None:
         """Shows the connection as open at every replica."""
         await self._database.write(
             lambda session: OpenConnections(session, owner).record(
@@ -307,7 +307,9 @@ class Workbench:
             )
         )
 
-    async def _record_open_later(self, owner: OwnerId, row: ConnectionRow, facts: "Facts") -> None:
+    async def _record_open_later(
+        self, owner: OwnerId, row: ConnectionRow, facts: "ServerFacts"
+    ) -> None:
         try:
             await self._record_open(owner, row, facts)
         except HowdahError as error:
@@ -332,7 +334,7 @@ class Workbench:
         )
 
 
-def _facts_of(pool: "ConnectionPool") -> "Facts":
+def _facts_of(pool: "ConnectionPool") -> "ServerFacts":
     assert pool.facts is not None  # noqa: S101 - only of pools that have connected
     return pool.facts
 

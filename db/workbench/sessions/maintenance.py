@@ -15,7 +15,7 @@ from db.events import EventBus
 from db.installation import is_own
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
-from db.replicas import SILENT_AFTER, Replicas, UnendedBackends
+from db.replicas import SILENT_AFTER, ReplicaProcesses, UnendedBackends
 from db.runs import OrphanRow, RunState, end_overdue, find_ended_runs, interrupt_orphans
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import Runner
@@ -139,7 +139,7 @@ class Takeover:
         if installation_id is not None and not await is_own(session, installation_id):
             return _TakenOver((), (), (), ())
         judge, keep = self._runner.process, self._runner.limits.retention
-        fenced = await Replicas(session).fence_silent(judge)
+        fenced = await ReplicaProcesses(session).fence_silent(judge)
         closed = [*await close_lost(session), *await close_overdue(session, judge)]
         for one in closed:
             await record_rescue(session, one)

@@ -118,7 +118,7 @@ async def test_recognize_renews_on_another_server_and_not_after_a_failover(
     await rows(committed_url, "UPDATE installation SET system_identifier = '1' RETURNING id")
     second = await recognize(committed, keep=KEEP)
     assert second.id != first.id
-    assert second.place == first.place
+    assert second.database == first.database
     third = await renew(committed, keep=KEEP)
     assert third.copied_from == second.id
     assert await recognize(committed, keep=KEEP) == third

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
-from db.replicas import Heartbeat, Replicas
+from db.replicas import Heartbeat, ReplicaProcesses
 
 _PAUSE = compile_change(text("UPDATE replica_processes SET seen_at = seen_at - :by ::interval"))
 _SILENCE = compile_change(
@@ -26,23 +26,23 @@ LONG = timedelta(seconds=16)
 async def register(database: Database, *processes: int) -> None:
     async def write(session: Session) -> None:
         for process in processes:
-            await Replicas(session).register(process, version="1", host="here")
+            await ReplicaProcesses(session).register(process, version="1", host="here")
 
     await database.transaction(write)
 
 
 async def beat(database: Database, process: int) -> bool:
-    return await database.write(lambda session: Replicas(session).beat(process))
+    return await database.write(lambda session: ReplicaProcesses(session).beat(process))
 
 
 async def fence(database: Database, judge: int) -> list[int]:
-    found = await database.write(lambda session: Replicas(session).fence_silent(judge))
+    found = await database.write(lambda session: ReplicaProcesses(session).fence_silent(judge))
     return [process for process, _ in found]
 
 
 async def live(database: Database) -> list[int]:
     async with database.read() as session:
-        return [row.process for row in await Replicas(session).list_live()]
+        return [row.process for row in await ReplicaProcesses(session).list_live()]
 
 
 async def silence(database: Database, process: int, by: timedelta = LONG) -> None:
@@ -112,10 +112,12 @@ async def test_fenced_process_fences_none(database: Database) -> None:
 async def test_fingerprints_are_read_with_their_process(database: Database) -> None:
     given = {"credential key": "ab12"}
     await database.write(
-        lambda session: Replicas(session).register(1, version="1", host="here", fingerprints=given)
+        lambda session: ReplicaProcesses(session).register(
+            1, version="1", host="here", fingerprints=given
+        )
     )
     async with database.read() as session:
-        [row] = await Replicas(session).list_live()
+        [row] = await ReplicaProcesses(session).list_live()
     assert (row.process, row.host, row.fingerprints) == (1, "here", given)
 
 
@@ -124,9 +126,9 @@ async def test_removed_process_and_long_dead_ones_leave_no_row(database: Databas
     await database.write(lambda session: session.rows(_STEADY))
     await silence(database, 2)
     await fence(database, 1)
-    await database.write(lambda session: Replicas(session).remove(1))
+    await database.write(lambda session: ReplicaProcesses(session).remove(1))
     assert await live(database) == []
-    swept = await database.write(lambda session: Replicas(session).sweep(keep=timedelta()))
+    swept = await database.write(lambda session: ReplicaProcesses(session).sweep(keep=timedelta()))
     assert swept == 1
 
 

@@ -13,7 +13,7 @@ from db.errors import HowdahError, Overloaded
 from db.runs import Backend
 from db.workbench.connections.connection_errors import connection_closed
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts
+from db.workbench.connections.libpq import Connection, ServerFacts
 from db.workbench.connections.pools.circuit_breaker import Breaker
 from db.workbench.connections.pools.reset import reset
 
@@ -64,8 +64,8 @@ class ConnectionPool:
         size: int,
         breaker: Breaker,
         make_room: Callable[[], None],
-        on_connected: Callable[[Facts], None],
-        facts: Facts | None = None,
+        on_connected: Callable[[ServerFacts], None],
+        facts: ServerFacts | None = None,
     ) -> None:
         """`make_room` raises Overloaded if the process may open no further connection.
 
@@ -276,7 +276,7 @@ class ConnectionPool:
         self._take_facts(connector.facts)
         return connection
 
-    def _take_facts(self, facts: Facts | None) -> None:
+    def _take_facts(self, facts: ServerFacts | None) -> None:
         self.facts = self.facts or facts
         now = asyncio.get_running_loop().time()
         if facts is not None and now >= self._report_at:

@@ -17,7 +17,7 @@ from db.workbench.connections.values import Limits
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.connector import Connector
-    from db.workbench.connections.libpq import Facts
+    from db.workbench.connections.libpq import ServerFacts
     from db.workbench.connections.pools.connection_pool import ConnectionPool
 
 SWEEP_S = 5.0
@@ -116,9 +116,9 @@ class PoolRegistry:
         key: Key,
         row: ConnectionRow,
         make_connector: "Callable[[], Awaitable[Connector]]",
-        on_connected: "Callable[[Facts], None]",
+        on_connected: "Callable[[ServerFacts], None]",
         *,
-        facts: "Facts | None" = None,
+        facts: "ServerFacts | None" = None,
         breaker: Breaker | None = None,
     ) -> "ConnectionPool":
         """Starts the pool for this version of the connection. Retire an earlier one before."""
