@@ -48,7 +48,7 @@ class AuditFilter(NamedTuple):
     created_after: datetime | None = None
     created_before: datetime | None = None
     email: str | None = None
-    """Of the actor or of the subject, at that time."""
+    """The address of the actor or of the subject, at that time."""
 
     @property
     def values(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class RetryLog:
     """
 
     _failing: ClassVar["WeakSet[RetryLog]"] = WeakSet()
-    """Those of the tasks that fail at the moment."""
+    """The logs of the tasks that fail at the moment."""
 
     def __init__(self, log: logging.Logger, task: str) -> None:
         """`task` completes the sentence "cannot ..."."""

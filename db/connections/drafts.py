@@ -12,7 +12,7 @@ from db.security.key_threads import KEY_THREADS
 SECRETS = ("password", "ssh_password", "ssh_private_key", "ssh_passphrase")
 """Each is sealed in its own column: `sealed_password` and so on."""
 TYPED_SECRETS = ("password", "ssh_password")
-"""Those that can be typed to open a connection, without being saved with it."""
+"""The secrets that can be typed to open a connection, without being saved with it."""
 
 _TUNNEL = ("host", "port", "username", "auth_method", "host_key_fingerprint")
 _NO_TUNNEL: Mapping[str, Any] = {f"ssh_{name}": None for name in _TUNNEL}

@@ -87,7 +87,7 @@ class OpenConnections(Repository[OpenRow, S]):
     noun = "open connection"
 
     async def list_all(self) -> Sequence[OpenRow]:
-        """In the order in which they were opened."""
+        """The open connections, in the order in which they were opened."""
         return await self.all(self._list_all())
 
     async def of_connections(self, connection_ids: Iterable[UUID]) -> Sequence[OpenRow]:

@@ -19,7 +19,7 @@ from db.postgres.statements import change_statement, statement
 MAX_LENGTH = 65_536
 MAX_PREFERENCES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
-"""Of all values together: `preferences` returns them at once."""
+"""The limit of all values together: `preferences` returns them at once."""
 MAX_KEY_LENGTH = 200
 _KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_KEY_LENGTH - 1}}}")
 

@@ -75,7 +75,7 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         return int(await self.value(self._count(is_open)))
 
     async def count_open(self) -> int:
-        """Of all open sessions, also those of scripts."""
+        """Counts all open sessions, also those of scripts."""
         return int(await self.value(self._count_open()))
 
     async def add_new(

@@ -12,7 +12,7 @@ from db.events.backlog import Event
 FRAME_LIMIT = 7_900
 _BRACKETS = 2
 _LONGEST_ESCAPE = 6
-"""Of one ASCII character."""
+"""The bytes of the longest JSON escape of one ASCII character."""
 _AROUND = len('["","",false]')
 
 _decode = msgspec.json.Decoder(Event).decode

@@ -65,7 +65,7 @@ def _storable(field: str, text: str, max_length: int) -> str:
 
 
 def _short_enough(field: str, text: str, max_length: int, *, composing: int = 1) -> str:
-    """Up to `composing` characters may still be composed into one."""
+    """Refuses a text that is too long. Up to `composing` characters may still become one."""
     if len(text) > max_length * composing:
         raise BadInput(
             f"`{field}` has {len(text)} characters; the limit is {max_length}.",

@@ -24,7 +24,7 @@ LOOK_S = 2.0
 
 _NAME = ".howdah-folder"
 _UNSUPPORTED = {errno.EBADF, errno.EINVAL}
-"""Of folders, on some file systems. PostgreSQL ignores the same."""
+"""Errors of fsync on folders of some file systems. PostgreSQL ignores the same."""
 _IDENTITY = re.compile(rb"[0-9a-f]{32}")
 # obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")

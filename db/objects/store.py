@@ -69,9 +69,9 @@ class ObjectFigures:
 
     def __init__(self) -> None:
         self.seconds: Distributions[str] = Distributions()
-        """By request."""
+        """Durations by request."""
         self.errors: Counter[tuple[str, str]] = Counter()
-        """By request and code of the error."""
+        """Failures by request and code of the error."""
         self.written = self.read = 0
         """Bytes."""
 

@@ -92,7 +92,7 @@ class PooledLease:
             )
 
     def _limits(self) -> str:
-        """Of a transaction on a connection that a pooler may give to others after it."""
+        """The SET LOCAL of a transaction behind a pooler, which gives the connection to others."""
         if not self.lock_ms:
             return ""
         limits = {"lock_timeout": str(self.lock_ms), **LONGEST_PAUSE}

@@ -14,7 +14,7 @@ from db.security.keys import Keys, SecretKey
 from db.settings import PREFIX
 
 Fingerprints = Mapping[str, str]
-"""By the name of the setting; that of a credential key also has the ID of the key."""
+"""Digests by the name of the setting; that of a credential key also has the ID of the key."""
 
 _CREDENTIAL_KEY = "credential_key/"
 _ALIASES = {"rediss": "redis", "postgresql": "postgres"}

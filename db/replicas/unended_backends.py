@@ -44,7 +44,7 @@ class UnendedBackends(Generic[S]):
         await self._session.rows(_ADOPT, judge=judge)
 
     async def of_process(self, process: int) -> Sequence[UUID]:
-        """Those that `process` has to terminate."""
+        """The backends that `process` has to terminate."""
         return [row[0] for row in await self._session.rows(_OF_PROCESS, process=process)]
 
     async def remove(self: "UnendedBackends[Session]", backend_of: UUID, *, process: int) -> None:

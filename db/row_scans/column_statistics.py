@@ -191,7 +191,7 @@ def _short_key(key: bytes) -> bytes:
 
 
 class _NoSum:
-    """Of values that are not numbers."""
+    """The sum of values that are not numbers: none."""
 
     def add(self, values: list[Any]) -> None:
         pass
@@ -201,7 +201,7 @@ class _NoSum:
 
 
 class _ExactSum(_NoSum):
-    """Of integers and numerics."""
+    """The sum of integers and numerics."""
 
     def __init__(self, parse: Callable[[Any], Any]) -> None:
         self._parse = parse

@@ -38,7 +38,7 @@ READABLE, UNREADABLE = b"\x01", b"\x02"
 END = b"\x00"
 """Ends a text. PostgreSQL's texts do not contain it."""
 MAX_EXPONENT = 200_000
-"""Of a number to compare with: a numeric has 131,072 digits before its point."""
+"""The limit of a number to compare with: a numeric has 131,072 digits before its point."""
 DAY_US = 86_400_000_000
 EPOCH = 10_957
 """Days from 1970 to 2000, from where PostgreSQL counts: its last timestamp fits in 64 bits."""

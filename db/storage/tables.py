@@ -88,7 +88,7 @@ class File(HasId, HasOwner, HasTimes, HasVersion, Base):
     folder: Mapped[str] = mapped_column(
         Text(collation="C"), Computed("regexp_replace(location, '[^/]*$', '')", persisted=True)
     )
-    """With a slash at its end. So all folders within it follow it in the index, without a gap."""
+    """Ends with a slash, so that all folders within it follow it in the index without a gap."""
     name: Mapped[str] = mapped_column(
         Text(collation="C"), Computed("regexp_replace(location, '^.*/', '')", persisted=True)
     )

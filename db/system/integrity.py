@@ -117,7 +117,7 @@ class Checks:
     """Runs checks one at a time, and finds the last one of any process."""
 
     _last: Check | None = None
-    """Of this process, because a damaged database may be unable to store it."""
+    """The last check of this process: a damaged database may be unable to store it."""
     _running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, database: Database) -> None:

@@ -25,7 +25,7 @@ from db.postgres.sessions import Session
 from db.postgres.statements import change_statement
 
 _HIGHEST = 2**31 - 1
-"""Of the column: amounts above a limit are counted too."""
+"""The maximum of the column: amounts above a limit are counted too."""
 
 
 class RateLimit(Base):

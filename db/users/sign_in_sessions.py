@@ -107,7 +107,7 @@ class SessionList(Repository[SessionRow, S]):
     noun = "session"
 
     async def page(self, window: Window) -> Page[SessionRow]:
-        """Of the sessions that are live."""
+        """A page of the sessions that are live."""
         return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:

@@ -20,7 +20,7 @@ from graph.kit.ids import NameKey
 from graph.kit.loaders import BatchLoader, ById, Loader
 
 MAX_CONCURRENT_READS = 4
-"""Of one operation, so that a database that does not answer delays few others."""
+"""Reads of one operation: a database that does not answer delays few others."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -9,9 +9,9 @@ from graph.context import Context
 from graph.executor import ResultTooLarge
 
 MAX_ROWS = 250_000
-"""Of one operation. Each takes about 1 kB, and two or more of the 500,000 fields of a result."""
+"""Rows of one operation: each takes about 1 kB, and two or more of the result's 500,000 fields."""
 MAX_ROWS_AT_ONCE = 50_000
-"""Of one statement, which returns before its rows are counted."""
+"""Rows of one statement, which returns before they are counted."""
 
 R = TypeVar("R", bound=NamedTuple)
 

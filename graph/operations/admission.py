@@ -183,7 +183,7 @@ class Admission:
         return self._operations.users <= 1 and self._presence.is_alone
 
     def _work_of_one_user(self) -> int:
-        """In units. Operations that wait for a distant database occupy nothing."""
+        """Units of work. Operations that wait for a distant database occupy nothing."""
         round_trip_s = self._database.round_trip_s if self._database is not None else 0.0
         if self._is_alone:
             return ALONE_UNITS + int(2 * round_trip_s / UNIT_S)

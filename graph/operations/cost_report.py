@@ -10,7 +10,7 @@ from db.users.cost_allowance import Standing
 from graph.operations.plans import Prepared
 
 EXTENSION = "cost"
-"""Of a request that asks for the report by `"extensions": {"cost": true}`, and of its answer."""
+"""The member of `extensions` that asks for the report (`{"cost": true}`), and that has it."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -54,7 +54,7 @@ class Answer(NamedTuple):
         return max(waits, default=0) or None
 
     def extended(self, members: bytes) -> "Answer":
-        """With more members of `extensions`, given as those of a JSON object."""
+        """The same answer with `members`, those of a JSON object, added to its `extensions`."""
         start = self.payload[:-2] + b"," if self.has_extensions else self.payload[:-1] + _EXTENSIONS
         return self._replace(payload=start + members + b"}}", has_extensions=True)
 
@@ -246,7 +246,7 @@ class Operations:
     async def _count_cost(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> int:
-        """Of an operation, and of its user in this minute; anonymous clients have other limits.
+        """Computes the cost, and spends it from what the user has left in this minute.
 
         Raises:
             TooLarge: it exceeds what an operation, or a user in a minute, may request.

@@ -14,7 +14,7 @@ class OperationObserver:
 
     def __init__(self, log: OperationLog) -> None:
         self.durations: Distributions[tuple[str, str]] = Distributions()
-        """Of queries and mutations, by root field and code."""
+        """Durations of queries and mutations, by root field and code."""
         self.statements = Distribution(SIZES)
         self.refusals: Counter[str] = Counter()
         self.subscriptions: Counter[str] = Counter()

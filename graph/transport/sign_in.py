@@ -93,7 +93,7 @@ async def renew(request: Request) -> Response:
 
 
 def _new_link(settings: Settings) -> str:
-    """With the data folder, which only local callers receive."""
+    """The hint to get a new link. It names the data folder, so only local callers receive it."""
     return f"Run `{user_command(settings, 'sign-in-link')}` to get a new link."
 
 

@@ -73,7 +73,7 @@ async def close_overdue(session: Session, judge: int) -> Sequence[SessionBackend
 
 
 async def find_closed(session: ReadSession, ids: Sequence[UUID]) -> Sequence[SessionBackend]:
-    """Those that still exist, with their backends."""
+    """The sessions that still exist, with their backends."""
     return [SessionBackend(*row) for row in await session.rows(_ENDED, ids=list(ids))]
 
 

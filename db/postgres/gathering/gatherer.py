@@ -38,7 +38,7 @@ SLOW_READ_S = 1.0
 SPARE_CONNECTIONS = 1
 """Connections that pages leave to others."""
 KEPT_QUEUES = 1_000
-"""Of statements without callers. Clients vary them by the columns that they select."""
+"""The queues kept without callers. Clients vary statements by the columns that they select."""
 
 
 class Gatherer:
@@ -180,7 +180,7 @@ class Gatherer:
         return call
 
     def _finish(self, queue: StatementQueue, calls: int) -> None:
-        """Of a statement with so many callers."""
+        """Counts a statement with `calls` callers as answered, and sends those that wait."""
         queue.in_flight -= 1
         queue.calls -= calls
         if self._nonempty:

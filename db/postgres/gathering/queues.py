@@ -12,7 +12,7 @@ from db.postgres.statements import Statement
 FEWEST = 2
 LARGEST_BATCH = 128
 FIRST_BATCH = 8
-"""Of pages, until it is known how long they take."""
+"""The largest batch of a page until it is known how long the page takes."""
 BATCH_TAKES_S = 0.005
 """A batch has at most as many callers as the database probably answers in this time."""
 SHORT_PAGE_S = 0.001
@@ -59,7 +59,7 @@ class StatementQueue:
         self.waiting: deque[Call] = deque()
         self.in_flight = 0
         self.calls = 0
-        """Those whose statement is under way."""
+        """The calls whose statement is under way."""
         self.call_s = SlidingMinimum(WINDOW_S)
         """Time that the database spends on one call, without the round trip; 0 if unknown."""
         self.batch_size = FIRST_BATCH if form is not None and form.is_page else LARGEST_BATCH

@@ -17,7 +17,7 @@ class StatementCount:
 
 
 current_count: ContextVar[StatementCount | None] = ContextVar("current_count", default=None)
-"""That of the operation in this task, and in the tasks that it starts."""
+"""The count of the operation in this task, and in the tasks that it starts."""
 
 
 class DatabaseFigures:

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 ONLY_HOST_S = 10.0
 HOST_S = 2.0
-"""Of each of several hosts: an operation waits for a connection for 3 seconds by default."""
+"""The time of each of several hosts: an operation waits for a connection for 3 seconds."""
 PREPARED_STATEMENTS = 100
-"""That a connection keeps."""
+"""The prepared statements that a connection keeps."""
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
@@ -162,7 +162,7 @@ LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
 _UTC = {"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Universal", "Zulu", "Etc/UCT", "UCT"}
 
 _ANSWERED_LAST: dict[tuple[tuple[str, int], ...], tuple[str, int]] = {}
-"""By the hosts of a URL."""
+"""The host that answered last, by the hosts of a URL."""
 
 
 async def connect(

@@ -14,7 +14,7 @@ MAX_POSITIONS = 32
 """What one request may send. Clients keep fewer (docs/clients.md)."""
 
 _PART_BYTES = 8
-"""Of each of the three parts of the form: a nonce, the masked position, and a MAC."""
+"""The size of each of the three parts of the form: a nonce, the masked position, a MAC."""
 
 OF_PRIMARY = compile_statement(
     text("SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8")

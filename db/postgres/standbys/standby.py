@@ -71,7 +71,7 @@ class StandbyLife:
         )
         self.database.figures.report_slow_to(figures)
         self.replayed = 0
-        """It has at least this position."""
+        """The standby has at least this position."""
         self.position = SharedQuestion(self._ask_position)
 
     @property

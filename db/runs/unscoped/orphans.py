@@ -81,7 +81,7 @@ async def interrupt_orphans(session: Session, *, keep: timedelta) -> Sequence[Or
 
 
 async def find_ended_runs(session: ReadSession, ids: Sequence[UUID]) -> Sequence[OrphanRow]:
-    """Those that still exist, with the backends that they were executed by."""
+    """The runs that still exist, with the backends that executed them."""
     return [OrphanRow(*row) for row in await session.rows(_ENDED_RUNS, ids=list(ids))]
 
 

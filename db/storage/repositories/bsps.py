@@ -80,7 +80,7 @@ class Bsps(Repository[BspRow, S]):
         return int(await self.value(self._count()))
 
     async def _record(self: "Bsps[Session]", kind: AuditKind, bsp: BspRow) -> None:
-        """In the transaction of the act, which therefore needs one."""
+        """Records the act in its transaction, so the act needs one."""
         await record(
             self.session,
             kind,

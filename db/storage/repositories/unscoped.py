@@ -91,7 +91,7 @@ class UnscopedChunks(Generic[S]):
         self._session = session
 
     async def known(self, object_ids: Sequence[UUID]) -> set[UUID]:
-        """Those of `object_ids` that a chunk refers to."""
+        """The IDs of `object_ids` that a chunk refers to."""
         return {found[0] for found in await self._session.rows(self._known(), ids=list(object_ids))}
 
     async def remove_stale(self: "UnscopedChunks[Session]") -> int:

@@ -10,7 +10,7 @@ from db.workbench.catalogue import snapshot_sql
 from db.workbench.catalogue.fetching import Fetch
 
 _BYTES_OF_OBJECT = 150
-"""Of an object or a column in memory, besides its text: measured 130 to 170 with tracemalloc."""
+"""The memory of an object or a column besides its text: 130 to 170 by tracemalloc."""
 
 S = TypeVar("S", bound="_Part")
 RelationKind: TypeAlias = Literal["r", "p", "v", "m", "f", "S"]

@@ -23,7 +23,7 @@ CHANGED = "connections:catalogue"
 """The topic of catalogues that have changed, with the IDs of the connection and the sender."""
 TIMEOUT_S = 15.0
 MAX_SNAPSHOT_CHARS = 32 * 1024 * 1024
-"""Of the rows of each statement for one snapshot, as JSON. The largest is that of the columns."""
+"""The limit of the rows of each statement for a snapshot, as JSON; columns have most."""
 MAX_SNAPSHOTS = 256
 LOADS_AT_ONCE = 2
 """A load may hold the rows of four statements besides the snapshots that are kept."""

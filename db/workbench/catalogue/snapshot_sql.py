@@ -8,7 +8,7 @@ where a limit applies. Comments and expressions are cut: an editor shows their b
 from db.workbench.catalogue.objects.kinds import IS_SHOWN_SCHEMA
 
 MAX_SNAPSHOT_OBJECTS = 50_000
-"""Of each kind: relations with sequences, functions, types, schemas."""
+"""The limit of each kind: relations with sequences, functions, types, schemas."""
 MAX_SNAPSHOT_COLUMNS = 250_000
 """The relations beyond have no columns in the snapshot."""
 MAX_COMMENT_CHARS = 500

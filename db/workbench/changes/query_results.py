@@ -19,7 +19,7 @@ from db.workbench.results.numbers import number_of
 from db.workbench.results.value_conversion import RowLoader
 
 MAX_RETURNED_BYTES = 8 * 1024 * 1024
-"""Of the rows that one request returns; the others are omitted."""
+"""The size of the rows that one request returns; the others are omitted."""
 
 
 class StatementResult(NamedTuple):

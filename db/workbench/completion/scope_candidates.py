@@ -74,7 +74,7 @@ class ScopeCandidates:
                 yield from self._match(kind, label, insert, (-1, place), found.name)
 
     def keywords(self, phrases: tuple[str, ...], group: int, *, upper: bool) -> Iterator[Candidate]:
-        """Those whose words the version of the server knows."""
+        """The phrases whose words the version of the server knows."""
         known = self._index.keywords | grammar.NO_KEYWORDS
         for place, phrase in enumerate(phrases):
             words = {word for word in phrase.split() if word.isupper()}

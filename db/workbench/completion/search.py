@@ -13,7 +13,7 @@ from db.workbench.completion.results import SearchKind, SearchResult
 
 MAX_SEARCH_CHARS = 200
 MAX_MATCHES = 500
-"""Of each kind of object and of match; those beyond are not ranked."""
+"""Matches of each kind of object and of match; those beyond are not ranked."""
 
 
 _RELATION_KINDS = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_AT_ONCE = 2
 MAX_PER_USER = 1
 MAX_WAITING = 50
-"""Of one user."""
+"""Waiting completions of one user."""
 SHORT_CHARS = 2_000
 QUICK_OBJECTS = 8_000
 """A shorter text on a smaller catalogue is completed at once, in a few milliseconds, all others in

@@ -32,7 +32,7 @@ from db.workbench.sql.pinned import pinned
 Connection: TypeAlias = BoundedConnection
 
 MAX_STARTED_CHARS = 100
-"""Of the start of a backend, a time of some 30 characters: it is stored with each run."""
+"""The limit of the start of a backend, a time of some 30 characters, stored with each run."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"

@@ -43,7 +43,7 @@ class RunFigures:
 
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
-        """By terminal state."""
+        """Ended runs by terminal state."""
         self.durations = Distribution()
         self.queue_times = Distribution()
 

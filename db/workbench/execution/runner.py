@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.7
-"""Of the two seconds that are promised. The rest is for a process that is busy."""
+"""Two seconds are promised: the rest is for a process that is busy."""
 
 
 class CancelResult(NamedTuple):

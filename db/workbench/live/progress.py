@@ -43,7 +43,7 @@ _INDEX_BUILD = (
     ("tuples", _Count(ProgressUnit.ROWS, "tuples_done", "tuples_total")),
     ("scanning", _Count(ProgressUnit.BLOCKS, "blocks_done", "blocks_total")),
 )
-"""By a word of the phase: its names contain those of the access method."""
+"""Counts by a word of the phase, whose name contains that of the access method."""
 
 
 def progress_of(view: str, row: Mapping[str, Any]) -> Progress:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 MAX_STATEMENT_CHARS = 1_000
-"""Of the statement of another session."""
+"""The statement of another session is cut after this length."""
 _HIDDEN = "<insufficient privilege>"
 
 

@@ -29,7 +29,7 @@ from db.workbench.sql.explain_text import explain_statement, unexplainable_kind
 from db.workbench.sql.sql_text import is_empty, second_statement
 
 MAX_PLAN_BYTES = 2 * 1024 * 1024
-"""Of the JSON of a plan: 1,000 nodes of an analyzed statement have about 800 kB."""
+"""The limit of the JSON of a plan: 1,000 nodes of an analyzed statement have about 800 kB."""
 MAX_TIMEOUT_MS = 50_000
 WAIT_S = 55.0
 """Less than the time-out of an operation, which would lose the reason."""

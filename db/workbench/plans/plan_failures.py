@@ -62,7 +62,7 @@ def not_ready(seconds: float) -> Failure:
 
 
 def in_statement(failure: Failure, run: RunRow) -> Failure:
-    """With the position in the statement of the user, which EXPLAIN stands before in the run."""
+    """Counts the position in the statement of the user, without the EXPLAIN before it."""
     if failure.position is None:
         return failure
     prefix = explain_prefix(run.statement)

@@ -18,7 +18,7 @@ Show = Callable[[bytes], bytes]
 
 _decode = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NUMBER = r"(-?(?:0|[1-9][0-9]*))((?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
-"""Of JSON: NaN and the infinities stay text."""
+"""A number of JSON: NaN and the infinities stay text."""
 _is_number = re.compile(_NUMBER).fullmatch
 _quoted_number = re.compile(f'"{_NUMBER}"'.encode()).fullmatch
 

@@ -17,7 +17,7 @@ from db.workbench.connections.bounds.read_budget import UnexpectedRows
 from db.workbench.results.spool import Chunk
 
 ANY = 0
-"""In place of an OID: the loader of all other types."""
+"""Stands for the OID of all other types in a map of loaders."""
 
 Row: TypeAlias = Sequence[Any]
 

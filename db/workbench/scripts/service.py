@@ -39,7 +39,7 @@ OWN_SESSION_IDLE_MS = 60_000
 MAX_SPLITS = 2
 MAX_SPLITS_PER_USER = 1
 MAX_WAITING_SPLITS = 50
-"""Of one user."""
+"""Waiting scripts of one user."""
 MAX_TEXT_GRANT = 16 * 1024 * 1024
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ class IndexByKey(ByKey):
 
 
 class Sizes(Facts):
-    """Of tables and of indexes."""
+    """Sizes of tables and of indexes."""
 
     fact = tables.SIZES
 

@@ -45,7 +45,7 @@ class RequestLimits:
     aliases: int = 50
     directives: int = 50
     fields: int = 500_000
-    """Of the result. Queries are stopped at it; other operations may not request more."""
+    """Fields of the result. Queries are stopped at it; other operations may not request more."""
     requested_fields: int = 10_000_000
     """What a query may request, if each of its lists were full."""
     kept_plans: int = 1_000

@@ -34,7 +34,7 @@ from graph.transport.gateway import gateway_of, stopping_error
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
 MAX_WAITING_UPLOADS = 100
-"""Of one user."""
+"""Waiting uploads of one user."""
 MAX_WAIT_S = 30.0
 IDLE_TIMEOUT_S = 60.0
 RATE_WINDOW_S = 30

@@ -99,4 +99,4 @@ WHERE oid = ANY($1::bigint[]::oid[]) AND relkind NOT IN ('v', 'f')
 """,
     int | None,
 )
-"""Of tables with their indexes and TOAST tables, and of indexes. A locked one is waited for."""
+"""Sizes of tables with their indexes and TOAST, and of indexes. Waits for a locked one."""

@@ -18,7 +18,7 @@ from db.workbench.completion.statement.parts import word_set
 from db.workbench.completion.statement.queries import Source, dotted_name, is_cursor, split_list
 
 MAX_WORDS = 24
-"""Of each level, from its start and up to the cursor each."""
+"""The words that are compared of each level: from its start, and up to the cursor."""
 MAX_LEVELS = 3
 """The statement and the parentheses around the cursor. The patterns take quadratic time."""
 

@@ -10,13 +10,13 @@ class Offer(Enum):
     """A kind of names."""
 
     COLUMNS = auto()
-    """Of the sources in scope."""
+    """Columns of the sources in scope."""
     TARGET_COLUMNS = auto()
-    """Of `Expected.target`, unqualified."""
+    """Columns of `Expected.target`, unqualified."""
     COMMON_COLUMNS = auto()
-    """That a join with USING can name."""
+    """Columns that a join with USING can name."""
     OUTPUT_COLUMNS = auto()
-    """That the select list names."""
+    """Columns that the select list names."""
     ALIASES = auto()
     RELATIONS = auto()
     COMMON_TABLES = auto()
@@ -24,7 +24,7 @@ class Offer(Enum):
     VIEWS = auto()
     MATERIALIZED_VIEWS = auto()
     FUNCTIONS = auto()
-    """That give a value."""
+    """Functions that give a value."""
     ROW_FUNCTIONS = auto()
     PROCEDURES = auto()
     ROUTINES = auto()

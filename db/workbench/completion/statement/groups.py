@@ -33,7 +33,7 @@ class Group:
         self.depth: int = parent.depth + 1 if parent is not None else 0
         self.is_closed = is_closed
         self.index = index
-        """Of the group among the parts of its parent."""
+        """The position of the group among the parts of its parent."""
         self.parts: list[Part | Group] = []
 
     @property

@@ -167,7 +167,7 @@ def _is_open(token: Token, cursor: int) -> bool:
 
 
 def _is_closed(token: Token) -> bool:
-    """Of a string, a quoted name or a block comment, whether its end is there."""
+    """Whether the end of a string, a quoted name or a block comment is there."""
     if token.kind == "dollar":
         return token.end - token.start >= 2 * len(token.text)
     body = token.text.lstrip("eE")

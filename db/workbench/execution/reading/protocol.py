@@ -24,13 +24,13 @@ from db.workbench.results.value_conversion import Row, RowLoader
 from db.workbench.sql.sql_text import line_and_column
 
 MAX_COLUMNS = 1_664
-"""Of a result in PostgreSQL. Each takes space in our database and time in all that reads them."""
+"""The maximum of PostgreSQL. Each takes space in our database, and time in all that reads it."""
 MAX_NAME_CHARS = 1_000
 """Longer names of columns are truncated; PostgreSQL does so at 63 bytes."""
 CHUNK_ROWS = 10
 """Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""
 MAX_CATALOGUE_CHARS = 8_000_000
-"""Of all rows of our own queries together; those of PostgreSQL are a fraction of it."""
+"""The limit of all rows of a query of ours; those of PostgreSQL are a fraction of it."""
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
 MAX_LABEL_CHARS = 100

@@ -119,7 +119,7 @@ class ResultReader:
                 self.notices_changed(self.notices)
 
     def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
-        """Of a statement that has succeeded, if what it made ends with the run."""
+        """Adds a notice to a statement that has succeeded if what it made ends with the run."""
         if self._restored_encoding:
             return
         notice = notice_of_lost_state(

@@ -30,7 +30,7 @@ async def read_only_notice(connection: Connection) -> ServerNotice | None:
 
 
 async def notice_of_lifted_mode(connection: Connection) -> ServerNotice | None:
-    """Of a statement that has made its read-only transaction writable, before the rollback."""
+    """The notice of a statement that made its read-only transaction writable, before it ends."""
     if connection.pgconn.server_version >= _RESET_REFUSED_FROM or not _is_open(connection):
         return None
     try:

@@ -25,7 +25,7 @@ _IF_POSITIVE = ("Rows Removed by ", "Subplans Removed")
 
 
 def property_lines(node: Properties) -> Iterator[Line]:
-    """In the order of the JSON form, which is that of the text form."""
+    """The lines in the order of the JSON form, which is that of the text form."""
     used: set[str] = set(_IN_FIRST_LINE)
     for key, value in node.items():
         if key in used:
