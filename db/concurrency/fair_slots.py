@@ -12,9 +12,9 @@ from db.user_networks import network_of_user
 T = TypeVar("T")
 
 RESERVED_SHARE = 4
-"""One slot of so many is kept for users who hold none."""
+"""One slot in this many is reserved for users who hold none."""
 SHARE_OF_A_NETWORK = 2
-"""Users of one network who hold together a slot of so many get none that is kept: accounts are
+"""Users of one network who together hold one slot in this many get no reserved slot: accounts are
 cheap, and many of them with one slot each would leave nothing to others."""
 
 

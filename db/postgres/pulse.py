@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 SILENT_TICKS = 4
-"""After so many ticks without an answer reads fail: within 2.5 s of their start.
+"""The ticks without an answer after which reads fail: within 2.5 s of their start.
 
 Ticks are counted and not seconds, because this process may be the one that was stopped.
 """

@@ -1,4 +1,4 @@
-"""Repository of the runs that start or wait: at most so many of one owner run at once.
+"""Repository of the runs that start or wait: a limited number of one owner's run at once.
 
 Runs in a database session are not among them: db.runs.session_queue.
 """

@@ -8,12 +8,12 @@ import asyncssh
 BEFORE_LOGIN_BYTES = 64 * 1024
 """A handshake and login take less than 20 kB."""
 OVERHEAD_BYTES = 4 * 1024 * 1024
-"""More than the window of a channel (2 MiB): so much may arrive before any of it is delivered."""
+"""More than the window of a channel (2 MiB), which may arrive before any of it is delivered."""
 OVERHEAD_BYTES_S = 64 * 1024
 PACKET_FACTOR = 8
 """Bytes on the wire that are granted for each byte delivered: packets have padding and a MAC."""
 PIECE_BYTES = 4 * 1024
-"""Parsed at once. The smallest packets of so many bytes take about 5 ms."""
+"""Bytes that are parsed at once: as the smallest packets they take about 5 ms."""
 REST_BELOW = 0.75
 """Part of the budget. A tunnel that has less left rests as long as it works."""
 
