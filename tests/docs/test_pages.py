@@ -22,6 +22,7 @@ _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|mailto:)(?P<path>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
+_NAME_IN = re.compile(r"`(?:\w+\.)*(\w+)`\s\(`((?:graph|db)/[\w/]+\.py)`\)")
 _PATH = re.compile(
     r"(?<![\w./<-])(?:(?:graph|db|tests|docs|bench|alembic)/[\w./-]*[\w/]"
     r"|(?:graph|db|tests|bench)\.[a-z_]+(?:\.[a-z_]+)+)(?![\w<*-])"
@@ -44,6 +45,9 @@ def missing(text: str, folder: Path) -> Iterator[str]:
         for path in _PATH.findall(code):
             if not EXAMPLES.match(path) and not _is_here(path):
                 yield path
+    for name, path in _NAME_IN.findall(prose):
+        if (ROOT / path).exists() and not _defines(ROOT / path, name):
+            yield f"{name} in {path}"
 
 
 def anchors(text: str) -> set[str]:
@@ -56,6 +60,11 @@ def anchors(text: str) -> set[str]:
 
 def ids(letter: str, last: int) -> set[str]:
     return {f"{letter}{number}" for number in range(1, last + 1)}
+
+
+def _defines(module: Path, name: str) -> bool:
+    text = module.read_text(encoding="utf-8")
+    return re.search(rf"^\s*(?:(?:async )?def |class )?{name}\b", text, re.MULTILINE) is not None
 
 
 def _is_here(path: str) -> bool:
@@ -72,7 +81,8 @@ def test_page_names_only_paths_that_exist(page: Path) -> None:
 def test_missing_paths_are_found() -> None:
     text = (
         "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/notes`, "
-        "[here](README.md#performance), [there](README.md#gone), [below](#gone) and "
+        "[here](README.md#performance), [there](README.md#gone), [below](#gone), "
+        "`Tasks.create` (`db/tasks/repository.py`), `Gone` (`db/tasks/repository.py`) and "
         "`db/users/__init__.py`.\n## Here\n[Up](#here)\n"
     )
     assert list(missing(text, ROOT)) == [
@@ -81,6 +91,7 @@ def test_missing_paths_are_found() -> None:
         "#gone",
         "db/gone.py",
         "db.tasks.gone",
+        "Gone in db/tasks/repository.py",
     ]
 
 
