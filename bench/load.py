@@ -29,7 +29,7 @@ from bench.verdict import judge
 from db.postgres.embedded import use_running_server
 from db.services import Services, open_services
 from db.settings import Settings
-from db.tasks import Imports, import_records, old_tasks
+from db.tasks import Imports, import_records, parse_legacy_tasks
 from db.users import Users
 from graph.auth import owner_of_email
 
@@ -162,7 +162,7 @@ async def prepared(services: Services, number: int, count: int) -> str:
     owner = await owner_of_email(services, email)
     async for _ in import_records(
         lambda work: services.database.transaction(lambda session: work(Imports(session, owner))),
-        old_tasks(old_records(count)),
+        parse_legacy_tasks(old_records(count)),
     ):
         pass
     return await services.identity.issue(user)

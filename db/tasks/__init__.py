@@ -1,7 +1,7 @@
 """Tasks: a to-do list per owner, and the import of the old console application's file."""
 
-from db.tasks.legacy_file import CHUNK_BYTES, decoded
-from db.tasks.legacy_task import OldTask, Rejected, old_tasks
+from db.tasks.legacy_file import decode_file
+from db.tasks.legacy_task import LegacyTask, RejectedRecord, parse_legacy_tasks
 from db.tasks.repository import (
     TaskFilter,
     TaskRow,
@@ -11,16 +11,15 @@ from db.tasks.repository import (
 from db.tasks.task_import import ImportReport, Imports, import_records
 
 __all__ = [
-    "CHUNK_BYTES",
     "ImportReport",
     "Imports",
-    "OldTask",
-    "Rejected",
+    "LegacyTask",
+    "RejectedRecord",
     "TaskFilter",
     "TaskRow",
     "TaskStatsRow",
     "Tasks",
-    "decoded",
+    "decode_file",
     "import_records",
-    "old_tasks",
+    "parse_legacy_tasks",
 ]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from db.errors import BadInput
 
 LONGEST_RECORD = 1_000_000
-CHUNK_BYTES = 65_536
 
 _decoder = json.JSONDecoder(strict=False)  # accepts raw line breaks within strings
 _blanks = re.compile(r"[ \t\r\n]+")
@@ -29,7 +28,7 @@ class _Position(NamedTuple):
         return _Position(self.line + breaks, start + len(text) - 1 - text.rfind("\n"))
 
 
-def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
+def decode_file(chunks: Iterable[bytes]) -> Iterator[str]:
     """Decodes UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
     read_bytes = 0
     decoder: codecs.IncrementalDecoder | None = None
@@ -43,7 +42,7 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
         yield _text(decoder, b"", before=read_bytes)
 
 
-def records(chunks: Iterable[str]) -> Iterator[Any]:
+def parse_records(chunks: Iterable[str]) -> Iterator[Any]:
     """Yields the elements of a list, or of the list `tasks` of an object.
 
     Raises:

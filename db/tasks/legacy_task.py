@@ -9,7 +9,7 @@ from datetime import MAXYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
 from db.errors import BadInput
-from db.tasks.legacy_file import BrokenFile, records
+from db.tasks.legacy_file import BrokenFile, parse_records
 from db.tasks.repository import description_rule, title_rule
 
 _encode = json.JSONEncoder(default=str).encode
@@ -19,7 +19,7 @@ _FIRST_MILLISECOND = 100_000_000_000
 """Larger numbers are milliseconds: as seconds, it is the year 5138; as milliseconds, 1973."""
 
 
-class OldTask(NamedTuple):
+class LegacyTask(NamedTuple):
     """A record that can be imported."""
 
     imported_as: bytes
@@ -31,39 +31,39 @@ class OldTask(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRecord:
     """A record that cannot be imported, with the reason."""
 
     index: int
     reason: str
 
 
-def old_tasks(chunks: Iterable[str]) -> Iterator[OldTask | Rejected]:
-    """Yields each record. If the file is broken, the last item is a `Rejected` with the reason.
+def parse_legacy_tasks(chunks: Iterable[str]) -> Iterator[LegacyTask | RejectedRecord]:
+    """Yields each record. If the file is broken, the last item is a `RejectedRecord` that says why.
 
     Raises BadInput when the text holds no list of tasks at all.
     """
     seen: Counter[int] = Counter()
     index = 0
     try:
-        for record in records(chunks):
+        for record in parse_records(chunks):
             try:
-                yield _old_task(record, seen)
+                yield _parse_task(record, seen)
             except BadInput as error:
-                yield Rejected(index, f"{error.message} {error.hint}")
+                yield RejectedRecord(index, f"{error.message} {error.hint}")
             index += 1
     except BrokenFile as error:
-        yield Rejected(index, f"{error.message} {error.hint}")
+        yield RejectedRecord(index, f"{error.message} {error.hint}")
 
 
-def _old_task(record: Any, seen: Counter[int]) -> OldTask:
+def _parse_task(record: Any, seen: Counter[int]) -> LegacyTask:
     if not isinstance(record, dict):
         raise _rejected("The record is not an object.", 'Use the form {"title": "..."}.')
     title = title_rule.checked(_string(record, "title") or "")
     description = description_rule.checked(_string(record, "description"))
     created_at = _time(record, "created_at")
-    same = _encode([_old_id(record), title, description, created_at]).encode()
-    return OldTask(
+    same = _encode([_legacy_id(record), title, description, created_at]).encode()
+    return LegacyTask(
         _identity(same, seen),
         title,
         description,
@@ -84,7 +84,7 @@ def _identity(same: bytes, seen: Counter[int]) -> bytes:
     return hashlib.sha256(b"%d %b" % (seen[short], same)).digest()
 
 
-def _old_id(record: Mapping[str, Any]) -> str | None:
+def _legacy_id(record: Mapping[str, Any]) -> str | None:
     found = record.get("id")
     if found is None:
         return None

@@ -1,6 +1,6 @@
 """Imports old tasks in batches and verifies each one. A second import changes nothing.
 
-async for report in import_records(run, old_tasks(chunks)):
+async for report in import_records(run, parse_legacy_tasks(chunks)):
     ...                       # the progress after each batch
 """
 
@@ -37,7 +37,7 @@ from db.kit.base import TimestampText, new_id, to_timestamp_text
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
-from db.tasks.legacy_task import OldTask, Rejected
+from db.tasks.legacy_task import LegacyTask, RejectedRecord
 from db.tasks.repository import Task
 
 BATCH = 1_000
@@ -72,13 +72,13 @@ class Imports(Repository[ImportedRow, S]):
     row = ImportedRow
     noun = "task"
 
-    async def add_new(self: "Imports[Session]", old: Sequence[OldTask]) -> set[bytes]:
+    async def add_new(self: "Imports[Session]", old: Sequence[LegacyTask]) -> set[bytes]:
         """Adds the tasks that are not imported yet. Returns their `imported_as`."""
         rows = [(new_id(), *task) for task in old]
         values = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
         return {found[0] for found in await self.run(self._add_new(), **values)}
 
-    async def find(self, old: Iterable[OldTask]) -> dict[bytes, ImportedRow]:
+    async def find(self, old: Iterable[LegacyTask]) -> dict[bytes, ImportedRow]:
         found = await self.all(self._find(), imported_as=[task.imported_as for task in old])
         return {row.imported_as: row for row in found}
 
@@ -125,7 +125,7 @@ class ImportReport:
 
     created: int = 0
     unchanged: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[RejectedRecord] = field(default_factory=list)
     checksum: str = ""
     """Checksum of the imported records, equal in file and table."""
 
@@ -135,7 +135,7 @@ class ImportReport:
 
 
 async def import_records(
-    run: Run, records: Iterable[OldTask | Rejected], *, dry_run: bool = False
+    run: Run, records: Iterable[LegacyTask | RejectedRecord], *, dry_run: bool = False
 ) -> AsyncIterator[ImportReport]:
     """Yields the report after each batch, and at the end.
 
@@ -145,21 +145,21 @@ async def import_records(
     report = ImportReport()
     source = iter(records)
     while batch := list(islice(source, BATCH)):
-        old = [record for record in batch if isinstance(record, OldTask)]
-        report.rejected += [record for record in batch if isinstance(record, Rejected)]
+        old = [record for record in batch if isinstance(record, LegacyTask)]
+        report.rejected += [record for record in batch if isinstance(record, RejectedRecord)]
         if old:
             await (_count if dry_run else _add)(run, old, report)
         yield report
     yield report
 
 
-async def _count(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
+async def _count(run: Run, old: Sequence[LegacyTask], report: ImportReport) -> None:
     existing = await run(lambda imports: imports.find(old))
     report.unchanged += len(existing)
     report.created += len(old) - len(existing)
 
 
-async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
+async def _add(run: Run, old: Sequence[LegacyTask], report: ImportReport) -> None:
     new = await run(lambda imports: imports.add_new(old))
     stored = await run(lambda imports: imports.find(old))
     in_file = [_as_in_file(task, new) for task in old]
@@ -177,7 +177,7 @@ async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
     report.unchanged += len(old) - len(new)
 
 
-def _as_in_file(task: OldTask, new: set[bytes]) -> tuple[Any, ...]:
+def _as_in_file(task: LegacyTask, new: set[bytes]) -> tuple[Any, ...]:
     """The whole task if it is new, else only its identity: its owner may have changed it."""
     if task.imported_as not in new:
         return (task.imported_as,)
@@ -186,7 +186,9 @@ def _as_in_file(task: OldTask, new: set[bytes]) -> tuple[Any, ...]:
     )
 
 
-def _as_in_table(task: OldTask, row: ImportedRow | None, new: set[bytes]) -> tuple[Any, ...] | None:
+def _as_in_table(
+    task: LegacyTask, row: ImportedRow | None, new: set[bytes]
+) -> tuple[Any, ...] | None:
     if row is None:
         return None
     if task.imported_as not in new:

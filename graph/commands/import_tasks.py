@@ -12,9 +12,11 @@ from db.errors import BadInput
 from db.postgres.embedded import use_running_server
 from db.services import open_services
 from db.settings import Settings
-from db.tasks import CHUNK_BYTES, ImportReport, Imports, decoded, import_records, old_tasks
+from db.tasks import ImportReport, Imports, decode_file, import_records, parse_legacy_tasks
 from graph.auth import owner_of_email
 from graph.tasks.changes import publish_import
+
+CHUNK_BYTES = 65_536
 
 
 def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -> bool:
@@ -33,7 +35,7 @@ async def _import(
     settings: Settings, file: Path, progress: Progress, *, email: str, dry_run: bool
 ) -> ImportReport:
     """Import in batches, each in its own transaction: an interruption keeps the earlier ones."""
-    records = old_tasks(decoded(_chunks(file, progress)))
+    records = parse_legacy_tasks(decode_file(_chunks(file, progress)))
     report = ImportReport()
     async with open_services(use_running_server(settings)) as services:
         database, owner = services.database, await owner_of_email(services, email)

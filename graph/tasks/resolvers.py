@@ -13,7 +13,7 @@ from db.tasks import (
     Tasks,
     TaskStatsRow,
     import_records,
-    old_tasks,
+    parse_legacy_tasks,
 )
 from db.tasks import TaskFilter as RowFilter
 from graph.auth import SignedIn
@@ -163,7 +163,7 @@ class Mutation:
 
         async def work(imports: Imports) -> ImportReport:
             async for report in import_records(
-                lambda step: step(imports), old_tasks([input.json]), dry_run=dry_run
+                lambda step: step(imports), parse_legacy_tasks([input.json]), dry_run=dry_run
             ):
                 last = report
             if last.created and not dry_run:

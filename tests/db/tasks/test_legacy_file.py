@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from db.errors import BadInput
-from db.tasks.legacy_file import BrokenFile, decoded, records
+from db.tasks.legacy_file import BrokenFile, decode_file, parse_records
 
 THREE = [{"title": "Feed the elephant"}, {"title": "Müsli 🥣", "n": 12.5e3}, {"a": ['"]}', {}]}]
 
@@ -25,17 +25,17 @@ def test_records_are_found_across_chunk_boundaries(
     whole: Any, indent: int | None, size: int
 ) -> None:
     text = json.dumps(whole, indent=indent, ensure_ascii=False)
-    assert list(records(chunked(text, size))) == THREE
+    assert list(parse_records(chunked(text, size))) == THREE
 
 
 @pytest.mark.parametrize("text", ["[1234, 56]", " [ 1234 ,\r\n\t56 ] \n"])
 def test_records_do_not_split_numbers(text: str) -> None:
-    assert list(records(chunked(text, 1))) == [1234, 56]
+    assert list(parse_records(chunked(text, 1))) == [1234, 56]
 
 
 @pytest.mark.parametrize("whole", [[], {"tasks": []}])
 def test_records_of_empty_list_are_empty(whole: Any) -> None:
-    assert list(records([json.dumps(whole)])) == []
+    assert list(parse_records([json.dumps(whole)])) == []
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_records_of_empty_list_are_empty(whole: Any) -> None:
 )
 def test_records_refuse_text_without_list(text: str) -> None:
     with pytest.raises(BadInput, match="no list of tasks"):
-        list(records([text]))
+        list(parse_records([text]))
 
 
 @pytest.mark.parametrize("size", [1, 10_000])
@@ -62,7 +62,7 @@ def test_records_refuse_text_without_list(text: str) -> None:
 def test_records_before_syntax_error_are_complete(
     text: str, whole: int, place: str, size: int
 ) -> None:
-    found = records(chunked(text, size))
+    found = parse_records(chunked(text, size))
     assert [next(found) for _ in range(whole)] == [{"a": n + 1} for n in range(whole)]
     with pytest.raises(BrokenFile, match=place):
         next(found)
@@ -70,7 +70,7 @@ def test_records_before_syntax_error_are_complete(
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5_000])
 def test_records_report_unparsable_value_as_broken_file(value: str) -> None:
-    found = records([f'[{{"a": 1}}, {value}'])
+    found = parse_records([f'[{{"a": 1}}, {value}'])
     assert next(found) == {"a": 1}
     with pytest.raises(BrokenFile):
         next(found)
@@ -87,7 +87,7 @@ def test_records_limit_length_of_unterminated_record() -> None:
             yield "x" * 65_536
 
     with pytest.raises(BrokenFile):
-        next(records(endless()))
+        next(parse_records(endless()))
     assert given < 20
 
 
@@ -107,20 +107,20 @@ def test_encoding_is_detected(encoded: bytes, size: int) -> None:
         chunks = [encoded[:4], *(encoded[at : at + size] for at in range(4, len(encoded), size))]
     else:
         chunks = [encoded]
-    assert "".join(decoded(chunks)).removeprefix("\ufeff") == "é🥣"
+    assert "".join(decode_file(chunks)).removeprefix("\ufeff") == "é🥣"
 
 
 def test_encoding_utf_16_without_mark_is_detected() -> None:
     text = json.dumps(THREE)
-    assert list(records(decoded([text.encode("utf-16-le")]))) == THREE
+    assert list(parse_records(decode_file([text.encode("utf-16-le")]))) == THREE
 
 
 def test_encoding_error_reports_its_byte() -> None:
-    found = records(decoded([b'[{"a": 1},', b' "caf\xe9"]']))
+    found = parse_records(decode_file([b'[{"a": 1},', b' "caf\xe9"]']))
     assert next(found) == {"a": 1}
     with pytest.raises(BrokenFile, match="not UTF-8 near byte 15"):
         next(found)
 
 
 def test_byte_order_mark_is_not_part_of_text() -> None:
-    assert list(records(["\ufeff[1]"])) == [1]
+    assert list(parse_records(["\ufeff[1]"])) == [1]

@@ -4,22 +4,22 @@ from typing import Any
 
 import pytest
 
-from db.tasks import OldTask, Rejected, old_tasks
+from db.tasks import LegacyTask, RejectedRecord, parse_legacy_tasks
 
 
-def read(*records: Any) -> list[OldTask | Rejected]:
-    return list(old_tasks([json.dumps(records)]))
+def read(*records: Any) -> list[LegacyTask | RejectedRecord]:
+    return list(parse_legacy_tasks([json.dumps(records)]))
 
 
-def one(**record: Any) -> OldTask:
+def one(**record: Any) -> LegacyTask:
     (found,) = read({"title": "x"} | record)
-    assert isinstance(found, OldTask), found
+    assert isinstance(found, LegacyTask), found
     return found
 
 
 def reason(record: Any) -> str:
     (found,) = read(record)
-    assert isinstance(found, Rejected), found
+    assert isinstance(found, RejectedRecord), found
     return found.reason
 
 
@@ -63,15 +63,15 @@ def test_record_rejection_names_reason(record: Any, said: str) -> None:
 
 def test_record_rejection_has_index_and_keeps_others() -> None:
     found = read({"title": "a"}, {"title": ""}, {"title": "c"})
-    assert [isinstance(record, OldTask) for record in found] == [True, False, True]
-    assert isinstance(found[1], Rejected)
+    assert [isinstance(record, LegacyTask) for record in found] == [True, False, True]
+    assert isinstance(found[1], RejectedRecord)
     assert found[1].index == 1
 
 
 def test_broken_file_is_last_rejection() -> None:
-    first, broken = old_tasks(['[{"title": "a"}, {"title": '])
-    assert isinstance(first, OldTask)
-    assert isinstance(broken, Rejected)
+    first, broken = parse_legacy_tasks(['[{"title": "a"}, {"title": '])
+    assert isinstance(first, LegacyTask)
+    assert isinstance(broken, RejectedRecord)
     assert broken.index == 1
     assert "line 1, column 28" in broken.reason
 
@@ -127,6 +127,6 @@ def test_identity_is_equal_for_equal_records_only() -> None:
 
 def test_identity_of_duplicates_includes_their_count() -> None:
     pair = [{"title": "Feed"}, {"title": "Wash"}, {"title": "Feed"}]
-    first = [task.imported_as for task in read(*pair) if isinstance(task, OldTask)]
+    first = [task.imported_as for task in read(*pair) if isinstance(task, LegacyTask)]
     assert len(set(first)) == 3
-    assert [task.imported_as for task in read(*pair) if isinstance(task, OldTask)] == first
+    assert [task.imported_as for task in read(*pair) if isinstance(task, LegacyTask)] == first

@@ -12,7 +12,15 @@ from db.kit.base import OwnerId
 from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
-from db.tasks import ImportReport, Imports, TaskFilter, TaskRow, Tasks, import_records, old_tasks
+from db.tasks import (
+    ImportReport,
+    Imports,
+    TaskFilter,
+    TaskRow,
+    Tasks,
+    import_records,
+    parse_legacy_tasks,
+)
 from tests.fixtures.database import Statements
 
 OLD = [
@@ -42,7 +50,7 @@ class Chest:
 
     async def load(self, records: Any, *, dry_run: bool = False) -> ImportReport:
         chunks = [records if isinstance(records, str) else json.dumps(records)]
-        async for report in import_records(self.run, old_tasks(chunks), dry_run=dry_run):
+        async for report in import_records(self.run, parse_legacy_tasks(chunks), dry_run=dry_run):
             last = report
         return last
 
@@ -194,7 +202,7 @@ async def test_import_memory_is_bounded(committed: Database, committed_owner: Ow
     chest = Chest(committed, committed_owner)
     process = psutil.Process()
     before = most = process.memory_info().rss
-    async for report in import_records(chest.run, old_tasks(chunks())):
+    async for report in import_records(chest.run, parse_legacy_tasks(chunks())):
         most = max(most, process.memory_info().rss)
         last = report
     assert counts(last) == (many, 0, [])
