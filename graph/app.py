@@ -13,12 +13,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from db.client_networks import network_of
 from db.concurrency.waiting import in_background
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
 from db.users import CostAllowance
-from db.users.throttle import network_of
 from graph.context import address_of
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits

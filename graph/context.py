@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 import strawberry
 from starlette.types import Scope
 
+from db.client_networks import network_of, remember_network
 from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
@@ -18,8 +19,6 @@ from db.postgres.monitoring.figures import StatementCount
 from db.postgres.sessions import ReadSession, Session, SingleReads
 from db.postgres.standbys import OperationReads, RoutedReads
 from db.services import Services
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from graph.auth import Viewer
 
 RepositoryT = TypeVar("RepositoryT")

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
+from db.client_networks import network_of_user
 from db.errors import Overloaded, RateLimited
-from db.user_networks import network_of_user
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from db.distributions import Distribution
 from db.errors import HowdahError
-from db.figures import Distribution
 
 
 class Resource(Protocol):

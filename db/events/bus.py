@@ -10,12 +10,12 @@ from uuid import uuid4
 import msgspec
 
 from db.concurrency.waiting import Backoff, cancel_all, wait_up_to
+from db.distributions import Distribution
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.frames import fits, pack, unpack
 from db.events.subscription import Subscription, Subscriptions
 from db.events.watch import Watches
-from db.figures import Distribution
 
 log = logging.getLogger(__name__)
 

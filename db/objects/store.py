@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from db.distributions import Distributions
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
-from db.figures import Distributions
 from db.objects.folders import (
     FolderWatch,
     flush_to_disk,

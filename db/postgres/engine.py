@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from db.concurrency.fair_slots import Share
 from db.concurrency.waiting import Backoff, retry
+from db.distributions import Distribution
 from db.errors import Overloaded, Unavailable
-from db.figures import Distribution
 from db.postgres.gathering.calls import Rows
 from db.postgres.gathering.gatherer import Gatherer
 from db.postgres.leases import LeaseSource, Observer, begin, fetch_on, open_pool

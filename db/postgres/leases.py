@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from typing import Any, Protocol, TypeAlias
 
 from db.concurrency.fifo_pool import FifoPool
+from db.distributions import Distribution
 from db.errors import HowdahError, Overloaded, Unavailable
-from db.figures import Distribution
 from db.postgres.route.connect import FAILURES, LONGEST_PAUSE, translate_error
 
 CLOSE_SECONDS = 5

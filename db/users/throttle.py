@@ -5,9 +5,9 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from uuid import UUID
 
+from db.client_networks import network_of
 from db.errors import RateLimited
 from db.postgres.engine import Database
 from db.users.attempt_counts import Attempts, Limit
@@ -102,14 +102,3 @@ class Throttle:
 
     def _hash(self, kind: str, value: str) -> bytes:
         return hmac.digest(self._key, f"{kind} {value}".encode(), "sha256")
-
-
-def network_of(address: str) -> str:
-    """Returns the /64 network of an IPv6 address, since one client usually controls all of it."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    return str(found.ipv4_mapped or ip_network((found, 64), strict=False))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
-from db.figures import SIZES, Distribution
+from db.distributions import SIZES, Distribution
 from db.kit.repository import Repository
 from db.postgres.sessions import ReadSession
 from graph.context import Context

@@ -9,11 +9,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 
+from db.client_networks import network_of
 from db.concurrency.fair_slots import FairSlots, Share
-from db.figures import Distribution
+from db.distributions import Distribution
 from db.postgres.engine import Database
 from db.postgres.gathering.gatherer import SPARE_CONNECTIONS
-from db.users.throttle import network_of
 from graph.context import Context
 
 MAX_ANONYMOUS_CONCURRENCY = 8

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from db.users.throttle import network_of
+from db.client_networks import network_of
 from graph.transport.gateway import Shutdown
 
 HEAD_BYTES = 65_536

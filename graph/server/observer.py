@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from db.figures import SIZES, Distribution, Distributions
+from db.distributions import SIZES, Distribution, Distributions
 from graph.context import Context
 from graph.operations import Prepared
 from graph.server.operation_log import OperationLog

@@ -13,9 +13,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from db.client_networks import network_of
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
 from db.postgres.standbys import OperationReads
-from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse

@@ -9,12 +9,12 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from db.client_networks import remember_network
 from db.errors import BadInput, TimedOut
 from db.events import Subscription
 from db.kit.base import OwnerId, new_id
 from db.runs import RunState
 from db.settings import Settings
-from db.user_networks import remember_network
 from db.workbench.execution.scheduler import RunScheduler
 from graph.transport.files import uploads
 from tests.fixtures.patience import PATIENCE_S, patience

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, S
 from contextvars import copy_context
 from typing import Any, TypeAlias, cast
 
+from db.distributions import SIZES, Distribution
 from db.errors import HowdahError, Overloaded, TimedOut
-from db.figures import SIZES, Distribution
 from db.postgres.gathering.calls import Batch, Call, Rows, divide, fail, settle
 from db.postgres.gathering.gathered_sql import GatheredSql, gather_statement
 from db.postgres.gathering.queues import FEWEST, WINDOW_S, SlidingMinimum, StatementQueue

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from db.figures import SIZES, Distribution
+from db.distributions import SIZES, Distribution
 
 
 class StatementCount:

@@ -9,9 +9,9 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from db.concurrency.waiting import retry_while_away
+from db.distributions import Distribution
 from db.errors import Conflict
 from db.events import EventBus
-from db.figures import Distribution
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
 from db.runs import (

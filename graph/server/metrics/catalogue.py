@@ -6,7 +6,7 @@ the operation log (graph.server.operation_log) has both.
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from db.figures import LAG_S, SECONDS, SIZES, SLOWNESS_S, Distribution
+from db.distributions import LAG_S, SECONDS, SIZES, SLOWNESS_S, Distribution
 
 Workers: TypeAlias = Literal["livesum", "livemin", "livemax"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from db.figures import Distribution
+from db.distributions import Distribution
 from graph.server.metrics.catalogue import Metric, Sample
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-from db.figures import LAG_S, Distribution
+from db.distributions import LAG_S, Distribution
 
 EVERY_S = 0.5
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from db.distributions import SLOWNESS_S, Distributions
 from db.errors import Overloaded
 from db.events import EventBus
-from db.figures import SLOWNESS_S, Distributions
 from db.kit.audit import recorded
 from db.objects.store import ObjectFigures
 from db.postgres.engine import Database

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from db.client_networks import network_of
 from db.errors import NotFound
 from db.kit.audit import AuditKind, current_actor, record_alone
 from db.services import Services
@@ -23,7 +24,6 @@ from db.storage import (
     object_key,
     read_bytes,
 )
-from db.users.throttle import network_of
 from graph.context import address_of
 from graph.transport.files.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,

@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from db.client_networks import network_of
 from db.kit.audit import AuditKind
 from db.runs import RunRow, find_any_run
-from db.users.throttle import network_of
 from db.workbench.results.cells import is_bytes
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found

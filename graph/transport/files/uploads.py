@@ -11,6 +11,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from db.client_networks import network_of, remember_network
 from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TimedOut
 from db.kit.audit import act_as
@@ -24,8 +25,6 @@ from db.storage import (
     replacement_not_pending,
     store_bytes,
 )
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from graph.auth import owner_of_link, require_credential
 from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links

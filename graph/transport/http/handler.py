@@ -7,9 +7,9 @@ from typing import TypeAlias
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
+from db.client_networks import network_of
 from db.errors import BadInput, HowdahError
 from db.postgres.standbys import OperationReads, reads_of
-from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse

@@ -114,7 +114,7 @@ WORKER = """
 import sys
 from graph.server.metrics import Metrics
 from graph.server.metrics.workers import share_metrics
-from db.figures import Distribution
+from db.distributions import Distribution
 from graph.server.metrics.catalogue import (
     EVENTS_UP, OPERATION_SECONDS, PLAN_HITS, STREAMS_OPEN, SWEEP_SUCCESS, WORKERS
 )

@@ -1,7 +1,7 @@
 import pytest
 
+from db.distributions import SECONDS, SLOWNESS_S, Distribution
 from db.errors import Overloaded
-from db.figures import SECONDS, SLOWNESS_S, Distribution
 
 
 def test_distribution_counts_a_value_up_to_its_bound() -> None:

@@ -1,4 +1,4 @@
-"""Figures that parts of a process count about themselves, for /metrics."""
+"""Distributions: how many values of a process fell into each range, for /metrics."""
 
 from bisect import bisect_left
 from collections import defaultdict
