@@ -71,6 +71,13 @@ async def test_invalid_variable_has_the_field_that_a_form_can_mark(ada: Client) 
         assert field in [error["extensions"].get("field") for error in answer.errors]
 
 
+async def test_error_message_is_truncated(ada: Client) -> None:
+    query = "query($first: Int!) { tasks(first: $first) { totalCount } }"
+    answer = await ada.send(query, first="9" * 5_000)
+    assert answer.code == "BAD_USER_INPUT"
+    assert len(answer.message) < 1_100
+
+
 async def test_null_for_a_non_null_variable_is_called_null() -> None:
     document = "mutation($i: DeleteTaskInput!) { deleteTask(input: $i) { deletedTaskId } }"
     result = await schema.execute(document, variable_values={"i": {"id": None}})
