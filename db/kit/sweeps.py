@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import in_background
+from db.errors import HowdahError, NotFound
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+GIVE_UP_AFTER = 10
+"""So many failures in a batch are those of the store itself, and each may take long."""
 
 Sweep = Callable[[], Awaitable[int]]
 """Removes up to one batch and returns its size. Safe to run concurrently."""
@@ -61,6 +64,35 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
         removed[name] = 0
         while batch := await sweep():
             removed[name] += batch
+    return removed
+
+
+async def remove_each(removals: Mapping[str, Callable[[], Awaitable[None]]]) -> int:
+    """Removes a batch one by one, and returns the number removed: one that stays delays no other.
+
+    Lists of batches have a random order, or GIVE_UP_AFTER that cannot be removed would keep all
+    that are behind them for ever.
+
+    Raises:
+        HowdahError: None could be removed.
+    """
+    removed = 0
+    failures: dict[str, HowdahError] = {}
+    for name, remove in removals.items():
+        try:
+            await remove()
+        except NotFound:  # removed by another replica
+            removed += 1
+        except HowdahError as error:
+            failures[name] = error
+            if len(failures) == GIVE_UP_AFTER:
+                break
+        else:
+            removed += 1
+    if failures and not removed:
+        for name, failure in failures.items():
+            log.warning("cannot remove %s: %s", name, failure.message)
+        raise next(iter(failures.values()))
     return removed
 
 

@@ -162,10 +162,14 @@ def prune(folder: Path, before: float) -> int:
     """Removes partial files that were last changed before this time; returns their number."""
     removed = 0
     for path in folder.rglob("*#*"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             if _STAGED.fullmatch(path.name) and path.stat().st_mtime < before:
                 path.unlink()
                 removed += 1
+        except FileNotFoundError:
+            continue  # another replica was faster, or the upload has ended
+        except OSError as error:
+            log.warning("cannot remove %s: %s", path, error.strerror or error)
     return removed
 
 

@@ -165,7 +165,11 @@ class ObjectStore:
             return b"".join([piece async for piece in pieces])
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Deletes objects, unless `may_delete` forbids it; missing keys are ignored."""
+        """Deletes objects, unless `may_delete` forbids it; missing keys are ignored.
+
+        Raises:
+            Unavailable: some could not be deleted. In a folder, all others were.
+        """
         import obstore
 
         if keys and self.may_delete is not None and not await self.may_delete():
@@ -292,9 +296,18 @@ class ObjectStore:
                 await obstore.delete_async(self._store, keys)
                 return
         # Google and Azure fail at the first key that is missing, and may leave others.
+        failure: Exception | None = None
         for key in keys:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                if self._folder is None:  # the next ones would fail too, each after all retries
+                    raise
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 def open_objects(url: str | None, *, data_dir: Path, create: bool = True) -> ObjectStore:

@@ -180,7 +180,9 @@ class FileOperations(Protocol):
         """Removes the chunks of uploads that no file waits for, and returns their number."""
         ...
 
-    async def deleting_files(self, *, limit: int) -> Sequence[UUID]: ...
+    async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
+        """In random order, so that files whose bytes cannot be removed delay others only."""
+        ...
 
     async def end_deletion(self, ids: Sequence[UUID], /) -> None:
         """Deletes the rows of those of `ids` that are in state DELETING."""

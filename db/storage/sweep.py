@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from db.errors import NotFound
+from db.errors import HowdahError, NotFound
 from db.kit.base import TimestampText, to_timestamp_text
+from db.kit.sweeps import remove_each
 from db.objects.store import ObjectStore
 from db.storage.operations import FileOperations
 from db.storage.rows import REPLACED_KEPT, UPLOAD_WITHIN, FileRow, FileStatus
@@ -49,16 +51,26 @@ async def sweep(
     An object is removed if its file has no row, or if the row refers to another object. Younger
     objects are kept, because `add_bytes` and restores write the bytes before the row. Replaced
     bytes are kept for REPLACED_KEPT.
+
+    Raises:
+        HowdahError: some bytes could not be removed. All others were.
     """
     storage, objects = services.storage, services.objects
     cancelled = await storage.cancel_stale_replacements(older_than=uploads_after)
     await storage.remove_stale_chunks()
-    deletions = removed = 0
     uploads = cancelled + await _delete_stale_uploads(storage, uploads_after)
-    if owns_objects:
-        deletions = await _finish_deletions(storage, objects)
-        removed = await _remove_unused_objects(storage, objects, objects_after)
     staged = await objects.prune(older_than=objects_after)
+    if not owns_objects:
+        return SweepResult(uploads, 0, 0, staged)
+    failure: HowdahError | None = None
+    deletions = 0
+    try:
+        deletions = await _finish_deletions(storage, objects)
+    except HowdahError as error:  # the objects of other files may be removed
+        failure = error
+    removed = await _remove_unused_objects(storage, objects, objects_after)
+    if failure is not None:
+        raise failure
     return SweepResult(uploads, deletions, removed, staged)
 
 
@@ -77,8 +89,9 @@ async def _delete_stale_uploads(storage: FileOperations, after: timedelta) -> in
 async def _finish_deletions(storage: FileOperations, objects: ObjectStore) -> int:
     finished = 0
     while ids := await storage.deleting_files(limit=BATCH):
-        await remove_bytes(storage, objects, ids)
-        finished += len(ids)
+        finished += await remove_each(
+            {f"file {one.hex}": partial(remove_bytes, storage, objects, [one]) for one in ids}
+        )
     return finished
 
 
@@ -86,32 +99,35 @@ async def _remove_unused_objects(
     storage: FileOperations, objects: ObjectStore, after: timedelta
 ) -> int:
     removed, now = 0, datetime.now(UTC)
+    failure: HowdahError | None = None
     replaced_before = to_timestamp_text(now - min(after, REPLACED_KEPT))
     async for batch in objects.list("files"):
         old = [stored.key for stored in batch if stored.modified_at <= now - after]
-        removed += await _remove_unused_chunks(storage, objects, old)
+        unused = await _unused_chunks(storage, old)
         uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
         known = await storage.known_files([file_id for file_id, _ in uploads.values()])
         files = {file.id: file for file in known}
-        unused = [
+        unused += [
             key for key, upload in uploads.items() if _is_unused(upload, files, replaced_before)
         ]
-        await objects.delete(unused)
-        removed += len(unused)
+        try:
+            await objects.delete(unused)
+        except HowdahError as error:  # those of the next batch may be deleted
+            failure = error
+        else:
+            removed += len(unused)
+    if failure is not None:
+        raise failure
     return removed
 
 
-async def _remove_unused_chunks(
-    storage: FileOperations, objects: ObjectStore, keys: Sequence[str]
-) -> int:
-    """Removes the objects of received chunks that no row refers to."""
+async def _unused_chunks(storage: FileOperations, keys: Sequence[str]) -> list[str]:
+    """The objects of received chunks that no row refers to."""
     chunks = {key: object_id for key in keys if (object_id := _parse_chunk_key(key)) is not None}
     if not chunks:
-        return 0
+        return []
     known = await storage.known_chunks(list(chunks.values()))
-    unused = [key for key, object_id in chunks.items() if object_id not in known]
-    await objects.delete(unused)
-    return len(unused)
+    return [key for key, object_id in chunks.items() if object_id not in known]
 
 
 def _parse_chunk_key(key: str) -> UUID | None:

@@ -1,13 +1,14 @@
 """Deletes expired runs with their results, and objects that belong to no run."""
 
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from db.errors import HowdahError, NotFound
+from db.errors import HowdahError
 from db.kit.base import OwnerId
+from db.kit.sweeps import remove_each
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.runs import (
@@ -22,11 +23,7 @@ from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS, ResultStore
 from db.workbench.results.scans.scanned_results import FOLDER
 
-log = logging.getLogger(__name__)
-
 ORPHAN_AGE = timedelta(days=1)
-GIVE_UP_AFTER = 10
-"""So many failures in a batch are those of the store itself, and each may take long."""
 
 
 async def delete_expired_runs(database: Database, runner: Runner, limits: RunLimits) -> int:
@@ -64,29 +61,9 @@ async def delete_partial_results(database: Database, results: ResultStore) -> in
 async def _delete_each(
     batch: Sequence[tuple[OwnerId, UUID]], delete: Callable[[OwnerId, UUID], Awaitable[None]]
 ) -> int:
-    """Deletes the results of runs, and returns their number: one that stays delays no other.
-
-    Raises:
-        HowdahError: None could be deleted.
-    """
-    deleted = 0
-    failures: dict[UUID, HowdahError] = {}
-    for owner, run_id in batch:
-        try:
-            await delete(owner, run_id)
-        except NotFound:  # deleted by another replica
-            deleted += 1
-        except HowdahError as error:
-            failures[run_id] = error
-            if len(failures) == GIVE_UP_AFTER:
-                break
-        else:
-            deleted += 1
-    if failures and not deleted:
-        for run_id, failure in failures.items():
-            log.warning("cannot delete the result of run %s: %s", run_id.hex, failure.message)
-        raise next(iter(failures.values()))
-    return deleted
+    return await remove_each(
+        {f"run {run_id.hex}": partial(delete, owner, run_id) for owner, run_id in batch}
+    )
 
 
 async def delete_orphaned_objects(

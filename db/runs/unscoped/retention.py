@@ -27,13 +27,19 @@ _EXPIRE_OVER_QUOTA = compile_change(
         RETURNING query_runs.id""")
 )
 _EXPIRED = compile_statement(
-    text("""SELECT owner_id, id FROM query_runs
-        WHERE expires_at <= now() AND finished_at IS NOT NULL ORDER BY expires_at LIMIT 100""")
+    text("""SELECT owner_id, id FROM (
+            SELECT owner_id, id FROM query_runs
+            WHERE expires_at <= now() AND finished_at IS NOT NULL ORDER BY expires_at LIMIT 10000
+        ) AS oldest
+        ORDER BY random() LIMIT 100""")
 )
 _PARTIAL = compile_statement(
-    text("""SELECT DISTINCT page.owner_id, page.run_id
-        FROM query_run_pages AS page JOIN query_runs AS run ON run.id = page.run_id
-        WHERE run.row_count = 0 AND run.finished_at IS NOT NULL LIMIT 100""")
+    text("""SELECT owner_id, run_id FROM (
+            SELECT DISTINCT page.owner_id, page.run_id
+            FROM query_run_pages AS page JOIN query_runs AS run ON run.id = page.run_id
+            WHERE run.row_count = 0 AND run.finished_at IS NOT NULL LIMIT 10000
+        ) AS partial
+        ORDER BY random() LIMIT 100""")
 )
 _KEPT_BYTES = compile_statement(text("SELECT coalesce(sum(result_bytes), 0) FROM query_runs"))
 
@@ -52,7 +58,7 @@ async def expire_over_quota(
 
 
 async def list_expired(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:
-    """A batch of expired runs of all owners."""
+    """A batch of expired runs of all owners, in random order (`remove_each`)."""
     found: Sequence[Any] = await session.rows(_EXPIRED)
     return [tuple(row) for row in found]
 
@@ -60,7 +66,8 @@ async def list_expired(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:
 async def list_partial_results(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:
     """A batch of runs, of all owners, that ended without rows but still have pages.
 
-    Their pages could not be deleted when the run ended, because the store was unavailable.
+    Their pages could not be deleted when the run ended, because the store was unavailable. The
+    order is random too.
     """
     found: Sequence[Any] = await session.rows(_PARTIAL)
     return [tuple(row) for row in found]

@@ -1,5 +1,6 @@
 """The in-memory implementation of FileOperations, except for `delete_bucket`."""
 
+import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -258,7 +259,8 @@ class MemoryFiles:
         return sum(stale.values())
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
-        return [file.id for file in self._tables.in_state(FileStatus.DELETING)][:limit]
+        deleting = [file.id for file in self._tables.in_state(FileStatus.DELETING)]
+        return random.sample(deleting, min(limit, len(deleting)))
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         for file in existing(self._tables.files, ids):

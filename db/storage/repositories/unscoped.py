@@ -148,7 +148,8 @@ class UnscopedFiles(Generic[S]):
     @unscoped_statement
     def _deleting(cls) -> ClauseElement:
         deleting = select(_FILE.id).where(_FILE.status == FileStatus.DELETING)
-        return deleting.order_by(_FILE.created_at).limit(bindparam("limit"))
+        oldest = deleting.order_by(_FILE.created_at).limit(10_000).subquery()
+        return select(oldest.c.id).order_by(func.random()).limit(bindparam("limit"))
 
     @unscoped_change
     def _cancel_stale_replacements(cls) -> ClauseElement:

@@ -83,6 +83,15 @@ async def test_delete_ignores_missing_objects(objects: ObjectStore) -> None:
         await read(objects, "files/a", 0, 1)
 
 
+async def test_delete_in_a_folder_goes_on_behind_an_object_that_stays(tmp_path: Path) -> None:
+    objects = open_objects(None, data_dir=tmp_path)
+    await put(objects, "files/a/stays", b"x")
+    await put(objects, "files/b", b"x")
+    with pytest.raises(Unavailable):
+        await objects.delete(["files/a", "files/b"])  # a folder is no object
+    assert await keys(objects, "files") == ["files/a/stays"]
+
+
 async def test_delete_ignores_missing_objects_at_stores_that_report_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Retention of runs and their bytes: by age, by quota, and with their owner."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from db.errors import Conflict, Forbidden, NotFound, Unavailable
+from db.kit import sweeps
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
@@ -17,6 +19,7 @@ from db.security.vault import Vault
 from db.users import Users
 from db.workbench.result_cleanup import delete_expired_runs, delete_orphaned_objects
 from db.workbench.results.result_store import result_prefix
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import ConnectionSaver
@@ -131,6 +134,27 @@ async def test_retention_goes_on_when_a_result_cannot_be_deleted(
             await expire(desk)
     assert [await is_there(desk, run, files) for run in (broken, *others)] == [True, False, False]
     assert await expire(desk) == 1
+
+
+async def test_retention_deletes_other_runs_behind_as_many_broken_ones_as_end_a_sweep(
+    desk: Desk, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "GIVE_UP_AFTER", 2)
+    desk.limit(retention_days=0)
+    *broken, last = [await desk.run(ROWS) for _ in range(3)]
+    delete = ObjectStore.delete
+
+    async def refuse_some(store: ObjectStore, keys: Sequence[str]) -> None:
+        if any(run.id.hex in key for key in keys for run in broken):
+            raise Unavailable("The store refuses.", hint="Ask the operator.")
+        await delete(store, keys)
+
+    monkeypatch.setattr(ObjectStore, "delete", refuse_some)
+    async with patience():
+        while await is_there(desk, last, files):
+            with contextlib.suppress(Unavailable):
+                await expire(desk)
+    assert [await is_there(desk, run, files) for run in broken] == [True, True]
 
 
 async def test_retention_is_safe_on_concurrent_replicas(desk: Desk, files: Path) -> None:
