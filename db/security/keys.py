@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from db.errors import BadInput, Unavailable
+from db.objects.folders import flush_to_disk
 from db.settings import Settings
 
 SHORTEST = 32
@@ -97,6 +98,7 @@ def add_credential_key(settings: Settings) -> bool:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     _write_private(draft, f"{_new_credential_key()},{existing}")
     draft.replace(path)
+    flush_to_disk(path.parent)
     return True
 
 
@@ -161,6 +163,7 @@ def _read_or_create(path: Path, make: Callable[[], str]) -> str:
                 os.link(draft, path)  # atomic, and never replaces an existing file
         finally:
             draft.unlink(missing_ok=True)
+        flush_to_disk(path.parent)  # before anything is sealed with the key
     return path.read_text(encoding="ascii").strip()
 
 

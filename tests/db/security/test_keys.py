@@ -11,7 +11,9 @@ from db.errors import BadInput
 from db.security.keys import (
     CredentialKeys,
     SecretKey,
+    add_credential_key,
     checked_secret,
+    load_credential_keys,
     load_keys,
     parse_credential_keys,
 )
@@ -81,6 +83,20 @@ def test_development_keys_are_created_once_and_private(tmp_path: Path) -> None:
     assert sorted(file.name for file in files) == ["credential_key", "secret_key"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_created_and_rotated_keys_survive_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a file is on the disk only when its folder is."""
+    inodes: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: inodes.append(os.fstat(descriptor).st_ino))
+    laptop = Settings(data_dir=tmp_path, env="development")
+    for write in (load_credential_keys, add_credential_key):
+        inodes.clear()
+        write(laptop)
+        written = [(tmp_path / "credential_key").stat().st_ino, tmp_path.stat().st_ino]
+        assert inodes == written
 
 
 def test_damaged_key_file_is_reported_and_kept(tmp_path: Path) -> None:
