@@ -4,12 +4,15 @@ import base64
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from db.objects.store import open_objects
 from db.postgres.engine import Database
 from tests.db.backup.test_backup import create
+from tests.db.backup.test_objects import Files
 from tests.fixtures.people import add_person
 from tests.fixtures.ship_tools import DEPLOY
 
@@ -65,6 +68,31 @@ async def test_drill_restores_the_newest_backup(
     assert f"{new} was restored in " in output
     assert "counts and checksums match" in output
     assert list(tmp_path.glob("howdah-drill.*")) == []
+
+
+async def test_backup_without_the_bytes_of_a_file_removes_no_older_one(
+    environment: dict[str, str], committed: Database, tmp_path: Path
+) -> None:
+    """They may have its only copy. What a killed backup left behind goes."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    older = {f"howdah-2026010{day}T023000Z.backup" for day in range(1, 4)}
+    for name in older:
+        (folder / name).touch()
+    for name, age_s in (("killed", 200_000), ("running", 0)):
+        part = folder / f"howdah-20260104T023000Z.backup.unfinished-{name}"
+        part.touch()
+        os.utime(part, (time.time() - age_s,) * 2)
+    elsewhere = open_objects(None, data_dir=tmp_path / "elsewhere")
+    await Files(committed, elsewhere, await add_person(committed, "Bob")).store(b"film")
+    code, output = run("howdah-backup", environment | {"HOWDAH_BACKUP_KEEP": "2"})
+    assert (code, "1 files are missing or changed" in output) == (1, True), output
+    left = {path.name for path in folder.iterdir()}
+    assert older < left
+    assert len(left - older) == 2
+    assert [name for name in left if "unfinished" in name] == [
+        "howdah-20260104T023000Z.backup.unfinished-running"
+    ]
 
 
 async def test_drill_fails_without_a_fresh_backup(
