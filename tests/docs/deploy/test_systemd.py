@@ -13,13 +13,16 @@ from db.settings import Settings, load_settings, unknown_variables
 from tests.fixtures.pages import blocks_of
 from tests.fixtures.ship_tools import DEPLOY, output_of, require_tool
 
-UNITS = sorted(path for path in (DEPLOY / "systemd").iterdir() if path.suffix != ".env")
+FOLDER = DEPLOY / "systemd"
+UNITS = sorted(path for path in FOLDER.iterdir() if path.suffix in {".service", ".timer"})
+DROP_IN = FOLDER / "direct-database-url.conf"
 PROGRAM = re.compile(r"^ExecStart=(/opt/howdah/\S+)", re.MULTILINE)
 SECRETS = {
     "secret_key": base64.b64encode(os.urandom(48)).decode(),
     "credential_key": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
     "database_url": "postgresql://howdah:password@db.internal:5432/howdah?sslmode=verify-full",
     "metrics_token": "a-long-random-text",
+    "direct_database_url": "postgresql://howdah:password@db.internal:5433/howdah",
 }
 
 
@@ -29,10 +32,10 @@ def assignments(unit: Path, name: str) -> list[str]:
 
 
 def environment(unit: Path, credentials: Path) -> dict[str, str]:
-    """The variables that systemd gives to a service."""
+    """The variables that systemd gives to a service, or that a drop-in adds."""
     found: dict[str, str] = {}
     for file in assignments(unit, "EnvironmentFile"):
-        lines = (DEPLOY / "systemd" / Path(file).name).read_text(encoding="utf-8").splitlines()
+        lines = (FOLDER / Path(file).name).read_text(encoding="utf-8").splitlines()
         found |= dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     for one in assignments(unit, "Environment"):
         found |= dict([one.replace("%d", str(credentials)).split("=", 1)])
@@ -79,7 +82,7 @@ def test_unit_starts_a_program_of_the_installation(unit: Path) -> None:
 
 
 def test_service_has_all_settings_of_production(tmp_path: Path) -> None:
-    found = environment(DEPLOY / "systemd" / "howdah.service", tmp_path)
+    found = environment(FOLDER / "howdah.service", tmp_path)
     assert unknown_variables(found) == []
     settings = load_settings(found)
     assert not settings.development
@@ -88,8 +91,22 @@ def test_service_has_all_settings_of_production(tmp_path: Path) -> None:
     assert settings.metrics_token == SECRETS["metrics_token"]
 
 
+@pytest.mark.parametrize("service", ["howdah.service", "howdah-backup.service"])
+def test_services_get_the_direct_url_of_a_pooled_database(tmp_path: Path, service: str) -> None:
+    """LISTEN, migrations and backups do not work through a pooler in transaction mode."""
+    found = environment(FOLDER / service, tmp_path)
+    assert load_settings(found).direct_database_url is None
+    found |= environment(DROP_IN, tmp_path)
+    assert load_settings(found).direct_database_url == SECRETS["direct_database_url"]
+    assert f"/etc/systemd/system/{service}.d" in DROP_IN.read_text(encoding="utf-8")
+    page = (DEPLOY.parent / "deployment.md").read_text(encoding="utf-8")
+    (block,) = [one for one in blocks_of(page) if DROP_IN.name in one.text]
+    assert service.removesuffix(".service") in block.text
+    assert "/etc/howdah/direct_database_url" in block.text
+
+
 def test_page_gives_commands_the_settings_of_the_service() -> None:
-    unit = DEPLOY / "systemd" / "howdah.service"
+    unit = FOLDER / "howdah.service"
     page = (DEPLOY.parent / "deployment.md").read_text(encoding="utf-8")
     (block,) = [one for one in blocks_of(page) if ". /etc/howdah/howdah.env\n" in one.text]
     files = dict(one.split(":") for one in assignments(unit, "LoadCredential"))
@@ -100,16 +117,15 @@ def test_page_gives_commands_the_settings_of_the_service() -> None:
 
 
 def test_service_waits_longer_than_howdah_takes_to_stop() -> None:
-    (seconds,) = assignments(DEPLOY / "systemd" / "howdah.service", "TimeoutStopSec")
+    (seconds,) = assignments(FOLDER / "howdah.service", "TimeoutStopSec")
     drain = Settings(env="production").drain_s
     assert int(seconds) >= Settings().stop_seconds + drain + 10
 
 
 def test_backup_and_drill_share_the_folder_of_the_server(tmp_path: Path) -> None:
-    folder = DEPLOY / "systemd"
-    backup = environment(folder / "howdah-backup.service", tmp_path)
-    drill = environment(folder / "howdah-restore-drill.service", tmp_path)
+    backup = environment(FOLDER / "howdah-backup.service", tmp_path)
+    drill = environment(FOLDER / "howdah-restore-drill.service", tmp_path)
     assert backup["HOWDAH_BACKUP_DIR"] == drill["HOWDAH_BACKUP_DIR"]
-    for unit in folder.glob("*.service"):
+    for unit in FOLDER.glob("*.service"):
         assert assignments(unit, "User") == ["howdah"]
         assert "howdah" in shlex.split(assignments(unit, "StateDirectory")[0])
