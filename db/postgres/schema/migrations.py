@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _LOCK = 0x686F_7764_6168  # "howdah"
 _INSUFFICIENT_PRIVILEGE = "42501"
+NOT_PERMITTED_HINT = (
+    "Make this user the owner: `ALTER DATABASE howdah OWNER TO howdah`, and the same for tables "
+    "that belong to another one."
+)
 _EXISTS = compile_statement(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
 _PRESENT = compile_statement(text("SELECT version_num FROM alembic_version"))
 
@@ -132,8 +136,7 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
 def _not_permitted(error: DBAPIError) -> Unavailable:
     return Unavailable(
         f"The user of the database may not migrate it: {error.orig}.",
-        hint="Make this user the owner: `ALTER DATABASE howdah OWNER TO howdah`, and the same for "
-        "tables that belong to another one.",
+        hint=NOT_PERMITTED_HINT,
     )
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from graph.commands.doctor import TESTED_VERSIONS, CheckState, _display, untested_version
+from db.postgres.route.urls import parse_url
+from graph.commands.doctor.checks import _display
+from graph.commands.doctor.findings import CheckState
+from graph.commands.doctor.own_database import TESTED_VERSIONS, untested_version
 from tests.fixtures.connected import connected
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.replicas import OpenReplica
@@ -131,6 +134,36 @@ async def test_doctor_reports_missing_migrations(committed_url: str, tmp_path: P
     ended = await doctor(tmp_path, HOWDAH_DATABASE_URL=committed_url, HOWDAH_ENV="development")
     assert found(ended, "migrations") == ["attention"]
     assert "howdah migrate" in ended.output
+
+
+async def test_doctor_reports_that_the_user_may_not_migrate(
+    empty_url: str, committed_url: str, tmp_path: Path
+) -> None:
+    """The user of the direct URL: a start would fail, and later an update."""
+
+    async def look(url: str) -> Ended:
+        place = parse_url(url)
+        direct = f"postgresql://{role}:peanuts@{place.place}/{place.database}"
+        return await doctor(
+            tmp_path,
+            HOWDAH_DATABASE_URL=url,
+            HOWDAH_DIRECT_DATABASE_URL=direct,
+            HOWDAH_ENV="development",
+        )
+
+    role = f"role_{secrets.token_hex(4)}"
+    async with connected(empty_url) as connection:
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'peanuts'")
+        try:
+            empty, migrated = await asyncio.gather(look(empty_url), look(committed_url))
+        finally:
+            await connection.execute(f"DROP ROLE {role}")
+    assert (empty.code, found(empty, "migrations")) == (1, ["attention", "broken", "broken"])
+    assert f"{role} may not create tables in the schema public." in empty.output
+    assert f"{role} may not create the extensions pg_trgm, btree_gin." in empty.output
+    assert "ALTER DATABASE howdah OWNER TO howdah" in empty.output
+    assert (migrated.code, found(migrated, "migrations")) == (0, ["ok", "attention", "attention"])
+    assert f"{role} does not own all tables: access_tokens, alembic_version, " in migrated.output
 
 
 async def test_doctor_warns_of_a_production_server_without_a_public_url(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
-"""`howdah doctor`: checks what a server needs and suggests fixes. It changes nothing."""
+"""All checks, in the order in which they are printed."""
 
 import asyncio
 import os
 import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
-from enum import Enum
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -14,41 +12,22 @@ import click
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.objects.store import open_objects
-from db.own_database import OwnDatabase, open_own_database, split_urls, standby_urls
+from db.own_database import OwnDatabase, open_own_database, split_urls
 from db.postgres.embedded import use_running_server
-from db.postgres.route.pooling import NO_DIRECT_URL, is_url_pooled
-from db.postgres.route.urls import parse_url
-from db.postgres.schema import migrations
-from db.postgres.standbys import examine_standbys
 from db.replicas.fingerprints import find_differences, is_fatal, take_fingerprints
 from db.security.keys import load_keys
 from db.security.vault import Keychain
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.system.health import probe_database
 from db.workbench import Reach
-from db.workbench.connections.pgbouncer import read_pgbouncer_settings
 from db.workbench.results.formats import ResultFormat, require_format
+from graph.commands.doctor.findings import CheckState, Finding, broken
+from graph.commands.doctor.own_database import check_database, check_pooler, check_standbys
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
-TESTED_VERSIONS = (17, 18)
-"""Major versions of PostgreSQL with which the tests run: Howdah's own database, and targets."""
 MIN_FREE_BYTES = 500_000_000
-MAX_LOGIN_RETRY_S = 3
 OBJECTS_S = 10.0
 OBJECTS_HINT = "Check HOWDAH_OBJECTS_URL, the credentials of the provider, and the network."
-
-
-class CheckState(Enum):
-    OK = "ok"
-    ATTENTION = "attention"
-    BROKEN = "broken"
-
-
-class Finding(NamedTuple):
-    state: CheckState
-    subject: str
-    message: str
-    hint: str = ""
 
 
 def run_checks(**chosen: object) -> bool:
@@ -60,7 +39,7 @@ def run_checks(**chosen: object) -> bool:
     try:
         settings = load_settings(None, **chosen)
     except HowdahError as error:
-        findings = [_broken("settings", error)]
+        findings = [broken("settings", error)]
     else:
         _print_settings(settings, sources() | dict.fromkeys(chosen, "command line"))
         findings = asyncio.run(_check(settings))
@@ -131,7 +110,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     try:
         Reach.parse(settings.targets, private_by_default=False)
     except HowdahError as error:
-        yield _broken("settings", error)
+        yield broken("settings", error)
     for name in unknown_variables():
         yield Finding(
             CheckState.ATTENTION,
@@ -170,7 +149,7 @@ def _keys(settings: Settings) -> Finding:
     try:
         load_keys(settings)
     except HowdahError as error:
-        return _broken("keys", error)
+        return broken("keys", error)
     return Finding(CheckState.OK, "keys", "The secret key and the credential key are usable.")
 
 
@@ -200,7 +179,7 @@ def _documents(settings: Settings) -> Iterator[Finding]:
     try:
         listed.load()
     except HowdahError as error:
-        yield _broken("documents", error)
+        yield broken("documents", error)
         return
     runs = "No other runs." if settings.trusts_listed_documents_only else "Any other runs too."
     yield Finding(CheckState.OK, "documents", f"{listed.count:,} documents are listed. {runs}")
@@ -224,111 +203,28 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             )
             return
         async with open_own_database(settings) as own:
-            async for finding in _own_database(own):
+            async for finding in check_database(own):
                 yield finding
             can_query = True  # not through a pooler that the URL denies
             if settings.database_url is not None:
-                async for finding in _pooler(own, settings.database_url):
+                async for finding in check_pooler(own, settings.database_url):
                     can_query &= finding.state is not CheckState.BROKEN
                     yield finding
-            async for finding in _standbys(settings, own):
+            async for finding in check_standbys(settings, own):
                 yield finding
             yield await _events(settings.events_url or own.direct_url)
             if can_query and not settings.development:
                 async for finding in _replicas(settings, own):
                     yield finding
     except HowdahError as error:
-        yield _broken("database", error)
-
-
-async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
-    status = await probe_database(own.database)
-    if not status.ok:
-        hint = "Check its log, its load and the network."
-        message = "The database did not respond within one second."
-        yield Finding(CheckState.BROKEN, "database", message, hint)
-        return
-    message = f"PostgreSQL {status.version} responded in {status.latency_ms:.1f} ms."
-    yield Finding(CheckState.OK, "database", message)
-    if (note := untested_version(status.version or "")) is not None:
-        yield note
-    for message in own.embedded.findings if own.embedded else ():
-        yield Finding(CheckState.ATTENTION, "database", message)
-    if status.newer_revision is not None:
-        hint = "Update this Howdah too. Until then it continues to work."
-        yield Finding(CheckState.ATTENTION, "migrations", status.findings[0], hint)
-    elif status.migrations_current:
-        yield Finding(CheckState.OK, "migrations", f"The database is at {migrations.head()}.")
-    else:
-        hint = "Run `howdah migrate`; `howdah serve` also does so when it starts."
-        message = f"The database is not at {migrations.head()}."
-        yield Finding(CheckState.ATTENTION, "migrations", message, hint)
-
-
-def untested_version(version: str) -> Finding | None:
-    """A note about a `server_version` whose major version the tests do not run with."""
-    if version.split(".", 1)[0].split()[:1] in [[str(major)] for major in TESTED_VERSIONS]:
-        return None
-    tested = " and ".join(map(str, TESTED_VERSIONS))
-    hint = "Use one of these versions, or try this one with a copy of your database first."
-    message = f"Howdah is tested with PostgreSQL {tested}, not with {version}."
-    return Finding(CheckState.ATTENTION, "database", message, hint)
-
-
-async def _pooler(own: OwnDatabase, url: str) -> AsyncIterator[Finding]:
-    """What is in front of the database, by its behaviour."""
-    target, direct = parse_url(url), parse_url(own.direct_url)
-    if not await is_url_pooled(target, probe=True):
-        message = "No pooler in transaction mode is in front of the database."
-        hint = "Add pgbouncer=false to HOWDAH_DATABASE_URL to keep statements prepared."
-        yield Finding(CheckState.OK, "pooler", message, hint if own.database.is_pooled else "")
-        return
-    if not own.database.is_pooled:
-        message = "The database is behind a pooler in transaction mode."
-        hint = "Remove pgbouncer=false from HOWDAH_DATABASE_URL."
-        yield Finding(CheckState.BROKEN, "pooler", message, hint)
-    elif direct.hosts == target.hosts or await is_url_pooled(direct, probe=True):
-        hint = "Set it to the address of the database itself, and HOWDAH_EVENTS_URL if it has none."
-        yield Finding(CheckState.ATTENTION, "pooler", f"{NO_DIRECT_URL}.", hint)
-    else:
-        message = "HOWDAH_DIRECT_DATABASE_URL bypasses the pooler in transaction mode."
-        yield Finding(CheckState.OK, "pooler", message)
-    yield await _login_retry(target.dsn)
-
-
-async def _login_retry(dsn: str) -> Finding:
-    retry_s = (await read_pgbouncer_settings(dsn)).get("server_login_retry")
-    if retry_s is None:
-        message = "The pooler does not show its settings. PgBouncer needs server_login_retry = 1."
-        return Finding(CheckState.OK, "pooler", message)
-    if float(retry_s) <= MAX_LOGIN_RETRY_S:
-        return Finding(CheckState.OK, "pooler", f"PgBouncer has server_login_retry = {retry_s}.")
-    message = f"After an outage PgBouncer refuses clients for {retry_s} s (server_login_retry)."
-    hint = "Set server_login_retry = 1 in pgbouncer.ini."
-    return Finding(CheckState.ATTENTION, "pooler", message, hint)
-
-
-async def _standbys(settings: Settings, own: OwnDatabase) -> AsyncIterator[Finding]:
-    subject = "standbys"
-    async for found in examine_standbys(standby_urls(settings), own.database):
-        if found.fault is not None:
-            hint = "Correct HOWDAH_READ_DATABASE_URLS. Until then the primary answers its queries."
-            yield Finding(CheckState.ATTENTION, subject, found.fault, hint)
-        elif found.is_late:
-            message = f"The standby at {found.place} is {found.lag_bytes:,} bytes behind."
-            hint = "Check that it receives changes and replays them: it is not read while it lags."
-            yield Finding(CheckState.ATTENTION, subject, message, hint)
-        else:
-            hint = "Set hot_standby_feedback = on there, or its long reads may be cancelled."
-            message = f"The standby at {found.place} can be read."
-            yield Finding(CheckState.OK, subject, message, hint if found.cancels_reads else "")
+        yield broken("database", error)
 
 
 async def _events(url: str) -> Finding:
     try:
         bus = await open_events(url)
     except HowdahError as error:
-        return _broken("events", error)
+        return broken("events", error)
     try:
         await bus.ping()
     except HowdahError as error:
@@ -366,7 +262,7 @@ async def _objects(settings: Settings) -> Finding:
             await objects.identify()
     except HowdahError as error:
         if error.__cause__ is None:
-            return _broken("objects", error)
+            return broken("objects", error)
         reason = str(error.__cause__).partition("\n")[0]  # this command has no log to look into
         message = f"{error.message} {reason}"
         return Finding(CheckState.BROKEN, "objects", message, OBJECTS_HINT)
@@ -374,7 +270,3 @@ async def _objects(settings: Settings) -> Finding:
         message = f"The object store did not respond within {OBJECTS_S:g} seconds."
         return Finding(CheckState.BROKEN, "objects", message, OBJECTS_HINT)
     return Finding(CheckState.OK, "objects", f"The object store ({objects.kind}) responds.")
-
-
-def _broken(subject: str, error: HowdahError) -> Finding:
-    return Finding(CheckState.BROKEN, subject, error.message, error.hint)
