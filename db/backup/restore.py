@@ -25,11 +25,17 @@ from db.backup.tables import (
 )
 from db.errors import BadInput, Conflict
 from db.installation import end_copied_work
+from db.kit.live_processes import SILENT_AFTER
 from db.objects.store import ObjectStore
 from db.postgres.schema import migrations
 from db.postgres.statements import Changes, Statement
 
 log = logging.getLogger(__name__)
+
+_SERVING_HOSTS = """
+SELECT DISTINCT host FROM replica_processes
+WHERE fenced_at IS NULL AND seen_at >= clock_timestamp() - $1::interval ORDER BY host
+"""
 
 
 async def restore(
@@ -92,13 +98,33 @@ async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url:
     order = migrations.revisions()
     present = await revision_of(connection)
     if present in order and order.index(present) > order.index(revision):
+        await _require_stopped(connection)
         await require_events_stay(connection, str(present), revision)
         await migrations.downgrade(direct_url, revision)
     else:
         await migrations.upgrade(direct_url, revision)
 
 
+async def _require_stopped(connection: asyncpg.Connection) -> None:
+    """Raises Conflict if servers run: a downgrade drops tables and columns that they use."""
+    if not await connection.fetchval("SELECT to_regclass('replica_processes') IS NOT NULL"):
+        return
+    hosts = [row["host"] for row in await connection.fetch(_SERVING_HOSTS, SILENT_AFTER)]
+    if hosts:
+        raise Conflict(
+            "The backup is of an earlier release, and the database is served by "
+            f"{', '.join(hosts)}.",
+            hint="Stop all servers, then restore: their tables are downgraded meanwhile. One that "
+            f"was killed counts for {SILENT_AFTER.total_seconds():.0f} s.",
+        )
+
+
 async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> None:
+    if await revision_of(connection) != archive.manifest.revision:
+        raise Conflict(
+            "A server that was started meanwhile has migrated the database.",
+            hint="Stop all servers, then restore again.",
+        )
     manifests = {table.name: table for table in archive.manifest.tables}
     tables = await tables_of(connection)
     if {table.name for table in tables} != manifests.keys():

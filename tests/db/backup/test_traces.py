@@ -1,5 +1,6 @@
 """What a server that was only started has written stands in no restore's way."""
 
+import socket
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -93,6 +94,44 @@ async def test_restore_keeps_what_the_local_admin_has_made(
     assert await rows(target_url, "SELECT email, title FROM users, tasks") == [
         (LOCAL_ADMIN, "mine")
     ]
+
+
+async def test_restore_of_an_earlier_release_is_refused_while_servers_run(
+    folder: ObjectStore,
+    committed_url: str,
+    target_url: str,
+    open_replica: OpenReplica,
+    tmp_path: Path,
+) -> None:
+    await migrations.downgrade(committed_url, "-1")
+    await backup(committed_url, tmp_path / "b.howdah", objects=folder)
+    async with open_replica(database_url=target_url):
+        with pytest.raises(Conflict, match=f"served by {socket.gethostname()}") as caught:
+            await restore(target_url, tmp_path / "b.howdah", objects=folder)
+        assert "Stop all servers" in caught.value.hint
+        revision = await rows(target_url, "SELECT version_num FROM alembic_version")
+        assert revision == [(migrations.head(),)]
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
+
+
+async def test_restore_during_which_a_server_migrates_is_refused(
+    folder: ObjectStore,
+    committed_url: str,
+    target_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await migrations.downgrade(committed_url, "-1")
+    await backup(committed_url, tmp_path / "b.howdah", objects=folder)
+    downgrade = migrations.downgrade
+
+    async def start_a_server_after(url: str, revision: str) -> None:
+        await downgrade(url, revision)
+        await migrations.upgrade(url)
+
+    monkeypatch.setattr(migrations, "downgrade", start_a_server_after)
+    with pytest.raises(Conflict, match="started meanwhile"):
+        await restore(target_url, tmp_path / "b.howdah", objects=folder)
 
 
 async def test_restore_of_a_backup_without_an_audit_log_deletes_no_event(
