@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -66,4 +67,18 @@ def _append(destination: str, lines: bytes) -> None:
     path = Path(destination).expanduser()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "ab") as file:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)  # and no pipe
+        if is_regular and _ends_within_a_line(path):
+            file.write(b"\n")
         file.write(lines)
+        file.flush()
+        if is_regular:  # the position after these events is about to be committed
+            os.fsync(descriptor)
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """After a full disk, or a process that was killed: what follows is not part of that line."""
+    with contextlib.suppress(OSError), path.open("rb") as file:  # empty, or not readable
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+    return False
