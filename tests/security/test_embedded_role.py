@@ -35,16 +35,8 @@ async def test_application_role_cannot_leave_its_database(tmp_path: Path) -> Non
             assert caught.value.sqlstate == "42501", attack
 
 
-async def test_cluster_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
-    """There the superuser owns the tables. Migrations and checks work as the new role."""
-    folder = tmp_path / "data"
-    async with await open_fast(folder) as server:
-        await migrations.upgrade(server.superuser_url)
-        async with connected(server.superuser_url) as connection:
-            await connection.execute(f"ALTER DATABASE {NAME} OWNER TO {NAME}")
-            await connection.execute(f"DROP OWNED BY {APPLICATION}; DROP ROLE {APPLICATION}")
-    async with await open_fast(folder) as server:
-        await migrations.downgrade(server.url, migrations.revisions()[-2])
+async def test_application_role_may_migrate_and_check_its_database(tmp_path: Path) -> None:
+    async with await open_fast(tmp_path / "data") as server:
         await migrations.upgrade(server.url)
         database = await open_database(server.url, pool_size=2)
         try:

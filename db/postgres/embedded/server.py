@@ -243,7 +243,7 @@ class EmbeddedPostgres:
             raise start_error(self._log()) from error
 
     async def _is_application_ready(self) -> bool:
-        """False in a new cluster, in one of an earlier version, and after a new password."""
+        """False in a new cluster, and after a new password."""
         try:
             return bool(await self._query(NAME, OWNS_DATABASE, user=APPLICATION))
         except asyncpg.InvalidAuthorizationSpecificationError:  # also of a wrong password
