@@ -18,7 +18,9 @@ Show = Callable[[bytes], bytes]
 
 _decode = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NUMBER = r"(-?(?:0|[1-9][0-9]*))((?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
-"""A number of JSON: NaN and the infinities stay text."""
+"""A number of JSON. NaN, the infinities and what a double cannot represent stay text."""
+FINITE_DIGITS = 300
+"""A number with no more digits before its point, and no exponent, is finite."""
 _is_number = re.compile(_NUMBER).fullmatch
 _quoted_number = re.compile(f'"{_NUMBER}"'.encode()).fullmatch
 
@@ -46,9 +48,16 @@ def showing_cells(columns: Sequence[Column]) -> Callable[[bytes], list[bytes]]:
     def cells_of(line: bytes) -> list[bytes]:
         cells = [bytes(cell) for cell in _decode(line)]
         for index in floats:
-            if (found := _quoted_number(cells[index])) is not None:
-                whole, fraction = found.groups()
-                cells[index] = whole + (fraction or b".0")  # -0 would be read as the integer 0
+            if (found := _quoted_number(cells[index])) is None:
+                continue
+            whole, fraction = found.groups()
+            if (b"e" in fraction or len(whole) > FINITE_DIGITS) and _is_infinite(cells[index]):
+                continue
+            cells[index] = whole + (fraction or b".0")  # -0 would be read as the integer 0
         return cells
 
     return cells_of
+
+
+def _is_infinite(quoted: bytes) -> bool:
+    return math.isinf(float(quoted[1:-1]))

@@ -54,8 +54,9 @@ def test_what_is_no_number_of_json_stays_text(text: str) -> None:
 
 
 def test_number_that_is_too_large_stays_text() -> None:
-    """JSON has no infinity: it would become null."""
+    """JSON has no infinity: readers make an error, null or a large number of it."""
     assert number_of("-1e999", FLOAT8) == "-1e999"
+    assert shown("", "-1e999", "1" * 400) == ["", "-1e999", "1" * 400]
     assert number_of("1e308", FLOAT8) == 1e308
 
 
