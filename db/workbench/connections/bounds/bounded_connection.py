@@ -23,6 +23,7 @@ from psycopg.pq.misc import PGnotify
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
 from db.runs import Backend
+from db.workbench.connections.bounds.login_guard import connect_guarded
 from db.workbench.connections.bounds.read_budget import (
     FREE_BYTES,
     SLOT_S,
@@ -127,8 +128,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
         announce = announcing.get()
-        steps = announced(super()._connect_gen(conninfo), announce)
-        connection, gate = yield from gated(steps)
+        pgconn, gate = yield from gated(announced(connect_guarded(conninfo), announce))
+        connection = cls(pgconn)
         connection.announce = announce
         connection.gate = gate
         return connection
