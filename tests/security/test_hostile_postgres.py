@@ -149,13 +149,14 @@ async def test_false_answer_of_a_hostile_server_is_no_internal_error(
     }
 
 
+@pytest.mark.parametrize("rows", ["catalogue", "wide catalogue"])
 async def test_rows_for_queries_of_ours_are_bounded(
-    hostile_port: int, desk: Desk, saver: ConnectionSaver
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, rows: str
 ) -> None:
     """They are few and small, so that a server which sends gigabytes is disconnected."""
     hostile = desk._replace(
         connection_id=await saver.save(
-            host="127.0.0.1", port=hostile_port, database="run-catalogue", ssl_mode="DISABLE"
+            host="127.0.0.1", port=hostile_port, database=f"run-{rows}", ssl_mode="DISABLE"
         )
     )
     async with highest_resident() as peak:

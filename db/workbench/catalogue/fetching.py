@@ -48,13 +48,13 @@ async def read_catalogue(
     timeout_s: float,
     *,
     in_path: bool = True,
-    max_chars: int | None = None,
+    max_bytes: int | None = None,
 ) -> T:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
     Statements find objects of PostgreSQL only. Names are printed as the search path of the role
     requires; without `in_path` with their schema. The rows of one statement may have
-    `ReadBudget.row_bytes`, or all together `max_chars`.
+    `ReadBudget.row_bytes`, or all together `max_bytes`.
 
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
@@ -77,8 +77,8 @@ async def read_catalogue(
                     await command(connection, _ONLY_POSTGRES)
                 is_first = False
                 wrapped = _IN_PATH.format(sql) if in_path else sql
-                if max_chars is not None:
-                    return await _fetch_within(connection, cursor, wrapped, values, max_chars)
+                if max_bytes is not None:
+                    return await _fetch_within(connection, cursor, wrapped, values, max_bytes)
                 return await fetch_rows(connection, wrapped, values)
 
             found = await read(fetch)
@@ -103,8 +103,8 @@ def _translate_errors(timeout_s: float) -> Iterator[None]:
     except RowTooLarge:
         raise _too_large() from None
     except (
-        *(ArithmeticError, LookupError, TypeError, ValueError, msgspec.MsgspecError),
-        *(TooManySettings, UnexpectedRows),
+        *(ArithmeticError, LookupError, TypeError, ValueError, RecursionError),
+        *(msgspec.MsgspecError, TooManySettings, UnexpectedRows),
     ):
         raise Unavailable(
             "The database did not return its catalogue in the form of PostgreSQL.",
@@ -161,14 +161,16 @@ async def _fetch_within(
     cursor: "AsyncRawCursor",
     sql: str,
     values: Sequence[Any],
-    max_chars: int,
+    max_bytes: int,
 ) -> Sequence[Any]:
     """Receives the rows in chunks. The server belongs to the user and may send any number."""
+    from db.workbench.connections.bounds.read_budget import size_of_rows
+
     found: list[Any] = []
-    chars = 0
+    size = 0
     async for row in cursor.stream(sql, values, size=CHUNK_ROWS):
-        chars += sum(len(cell) for cell in row if isinstance(cell, str))
-        if chars > max_chars:
+        size += size_of_rows([row])
+        if size > max_bytes:
             connection.finish()
             raise _too_large()
         found.append(row)

@@ -22,7 +22,7 @@ from db.workbench.connections.workbench import Workbench
 CHANGED = "connections:catalogue"
 """The topic of catalogues that have changed, with the IDs of the connection and the sender."""
 TIMEOUT_S = 15.0
-MAX_SNAPSHOT_CHARS = 32 * 1024 * 1024
+MAX_SNAPSHOT_BYTES = 32 * 1024 * 1024
 """The limit of the rows of each statement for a snapshot, as JSON; columns have most."""
 MAX_SNAPSHOTS = 256
 LOADS_AT_ONCE = 2
@@ -136,7 +136,7 @@ class CatalogueCache:
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
             read = await read_catalogue(
-                connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
+                connection, read_snapshot, TIMEOUT_S, max_bytes=MAX_SNAPSHOT_BYTES
             )
         if self._loads.is_current(load):  # else the catalogue has changed since the load began
             self._keep(connection_id, version, read)

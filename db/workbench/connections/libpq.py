@@ -155,17 +155,24 @@ async def fetch_rows(
     transformer.set_pgresult(result)
     try:
         return transformer.load_rows(0, result.ntuples, tuple)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UnexpectedRows from error
 
 
 async def fetch_value(connection: Connection, sql: str, values: Sequence[Any] = ()) -> Any:
     """The last column of the first row, or None without one, as `fetch_rows` returns it.
 
-    The server belongs to the user: the value may be of any type.
+    The server belongs to the user: the value may be of any type but a list, record or JSON value,
+    whose text may be nested without limit.
+
+    Raises:
+        psycopg.Error: As `fetch_rows`.
     """
     rows = await fetch_rows(connection, sql, values)
-    return rows[0][-1] if rows and rows[0] else None
+    value = rows[0][-1] if rows and rows[0] else None
+    if isinstance(value, list | tuple | dict):
+        raise UnexpectedRows
+    return value
 
 
 async def _wait_for_result(connection: Connection) -> PGresult | None:

@@ -6,8 +6,8 @@ one message of up to 1 GB. What one connection may buffer is limited by `row_byt
 """
 
 import asyncio
-from collections.abc import Hashable
-from typing import Self
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import psycopg
@@ -19,6 +19,8 @@ FREE_BYTES = MIB
 """A connection buffers as much without a slot."""
 ROW_BYTES = 32 * MIB
 PROCESS_BYTES = 64 * MIB
+VALUE_BYTES = 64
+"""What a row and each of its values take besides their texts."""
 SLOT_S = 30.0
 """A row must arrive within this time of getting its slot, so that a slow server frees it again."""
 
@@ -40,6 +42,27 @@ class UnexpectedRows(psycopg.DataError):
 
     def __init__(self) -> None:
         super().__init__("the server returned rows that are not those of PostgreSQL")
+
+
+def size_of_rows(rows: Iterable[Sequence[Any]]) -> int:
+    """Roughly what rows of texts, numbers and lists of them take in memory.
+
+    Raises:
+        UnexpectedRows: A value has another type, which no query of ours selects.
+    """
+    return sum(map(_size_of, rows))
+
+
+def _size_of(value: Any) -> int:
+    match value:
+        case str() | bytes():
+            return VALUE_BYTES + len(value)
+        case None | int() | float():
+            return VALUE_BYTES
+        case tuple() | list():
+            return VALUE_BYTES + sum(map(_size_of, value))
+        case _:
+            raise UnexpectedRows
 
 
 class ReadBudget:

@@ -15,7 +15,7 @@ from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, ServerNotice
-from db.workbench.connections.bounds.read_budget import UnexpectedRows
+from db.workbench.connections.bounds.read_budget import UnexpectedRows, size_of_rows
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.reading.read_throttle import ReadThrottle
@@ -29,7 +29,7 @@ MAX_NAME_CHARS = 1_000
 """Longer names of columns are truncated; PostgreSQL does so at 63 bytes."""
 CHUNK_ROWS = 10
 """Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""
-MAX_CATALOGUE_CHARS = 8_000_000
+MAX_CATALOGUE_BYTES = 8_000_000
 """The limit of all rows of a query of ours; those of PostgreSQL are a fraction of it."""
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
@@ -129,7 +129,7 @@ async def query_catalogue(
     """Rows of our own queries; empty if they fail.
 
     The server belongs to the user and may not be a real PostgreSQL: the connection is closed beyond
-    `max_rows`, or `MAX_CATALOGUE_CHARS`.
+    `max_rows`, or `MAX_CATALOGUE_BYTES`.
 
     Raises:
         UnexpectedRows: They have other types than `row`, in which an int8 is text.
@@ -139,13 +139,13 @@ async def query_catalogue(
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
     found: list[Row] = []
-    rows, chars = RowLoader(), 0
+    rows, size = RowLoader(), 0
     async for result in results(connection):
         if result.status in ROW_STATUSES:
             more = rows.load(result)
-            chars += sum(len(cell) for row in more for cell in row if isinstance(cell, str | bytes))
+            size += size_of_rows(more)
             found += more
-        is_excessive = len(found) > max_rows or chars > MAX_CATALOGUE_CHARS
+        is_excessive = len(found) > max_rows or size > MAX_CATALOGUE_BYTES
         if result.status in COPY_STATUSES or is_excessive:
             connection.finish()
             return []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.errors import HowdahError, TimedOut, Unavailable
+from db.errors import HowdahError, TimedOut, TooLarge, Unavailable
 from db.workbench.catalogue.fetching import Fetch, read_catalogue
 from tests.fixtures.runs import Desk
 
@@ -31,6 +31,18 @@ async def test_failed_statement_has_the_code_of_its_cause(
         with pytest.raises(expected) as caught:
             await read_catalogue(connection, read, timeout_s, in_path=False)
     assert (caught.value.postgres or {}).get("sqlstate") == sqlstate
+
+
+@pytest.mark.parametrize("value", ["NULL", "1", "ARRAY[1]"])
+async def test_rows_without_text_take_memory_too(desk: Desk, value: str) -> None:
+    statement = f"SELECT {value} FROM generate_series(1, 100000)"  # noqa: S608 - a constant
+
+    async def read(fetch: Fetch) -> object:
+        return await fetch(statement, [])
+
+    async with desk.server.workbench.lend(desk.owner, desk.connection_id) as connection:
+        with pytest.raises(TooLarge):
+            await read_catalogue(connection, read, 60.0, max_bytes=1_000_000)
 
 
 async def test_lost_connection_is_no_timeout(desk: Desk) -> None:

@@ -213,7 +213,7 @@ async def test_snapshot_reports_a_catalogue_that_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     saved = await saver.save()
-    monkeypatch.setattr("db.workbench.catalogue.snapshot_cache.MAX_SNAPSHOT_CHARS", 10)
+    monkeypatch.setattr("db.workbench.catalogue.snapshot_cache.MAX_SNAPSHOT_BYTES", 10)
     with pytest.raises(TooLarge):
         await cache.snapshot(owner, saved)
     monkeypatch.undo()
