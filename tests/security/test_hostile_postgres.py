@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from db.errors import Unavailable
@@ -16,6 +17,7 @@ from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
+from db.workbench.connections.libpq import command
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.execution.reading.protocol import MAX_LABEL_CHARS, MAX_MESSAGE_CHARS
@@ -147,6 +149,19 @@ async def test_false_answer_of_a_hostile_server_is_no_internal_error(
     assert {len(label) for each in labels for label in (each.severity, each.sqlstate or "")} == {
         MAX_LABEL_CHARS
     }
+
+
+async def test_message_that_libpq_cannot_read_is_an_error_of_the_connection(
+    hostile_port: int, targets: Targets
+) -> None:
+    """libpq closes its socket with bytes unread, which resets the other end of the pair."""
+    hostile = Connector(destination(hostile_port, "run-lost synchronization"), targets)
+    connection = await hostile.connect()
+    async with patience():
+        with pytest.raises(psycopg.Error):
+            await command(connection, "SELECT hostile")
+    await connection.close()
+    await hostile.close()
 
 
 @pytest.mark.parametrize("rows", ["catalogue", "wide catalogue"])

@@ -100,11 +100,18 @@ class SocketGate:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             while not self.is_closed:
                 if not self._outgoing:
-                    self._outgoing = self._inner.recv(PIECE_BYTES)
+                    self._outgoing = self._receive()
                 if not self._outgoing:
                     self.close()  # libpq has closed its end
                     return
                 self._outgoing = self._outgoing[self._send() :]
+
+    def _receive(self) -> bytes:
+        """Empty at the end: a reset if libpq has closed its end with bytes unread."""
+        try:
+            return self._inner.recv(PIECE_BYTES)
+        except ConnectionError:
+            return b""
 
     def _send(self) -> int:
         try:
