@@ -33,6 +33,8 @@ Connection: TypeAlias = BoundedConnection
 
 MAX_STARTED_CHARS = 100
 """The limit of the start of a backend, a time of some 30 characters, stored with each run."""
+MAX_FACT_CHARS = 200
+"""The limit of a version, or of a protocol and cipher, which are stored with the connection."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
@@ -122,8 +124,13 @@ async def facts_of(connection: Connection) -> ServerFacts:
         if connection.closed:
             raise
         used = None  # not every server that speaks PostgreSQL has this view
-    known = str(used) if tls and used else None
-    return ServerFacts(version.decode(errors="replace"), known or tls, datetime.now(UTC))
+    known = _shortened(str(used)) if tls and used else None
+    shown = _shortened(version.decode(errors="replace"))
+    return ServerFacts(shown, known or tls, datetime.now(UTC))
+
+
+def _shortened(fact: str) -> str:
+    return fact.replace("\0", "")[:MAX_FACT_CHARS]
 
 
 async def command(connection: Connection, sql: str) -> None:

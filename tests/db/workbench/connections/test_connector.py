@@ -13,6 +13,7 @@ import pytest
 from db.errors import BadInput, HowdahError, Unavailable
 from db.postgres.route.urls import parse_url
 from db.workbench.connections import connector as module
+from db.workbench.connections import libpq
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection
@@ -106,6 +107,18 @@ async def test_tls_modes_equal_libpq(
         return
     async with connected(destination, targets) as connection:
         assert connection.pgconn.ssl_in_use is (outcome == OK_TLS)
+
+
+async def test_facts_of_a_hostile_server_can_be_stored(
+    target: Target, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch_value(*_: object) -> str:
+        return "TLSv1.3\0 " + "x" * 1_000_000
+
+    monkeypatch.setattr(libpq, "fetch_value", fetch_value)
+    async with connected(target.destination(), targets) as connection:
+        facts = await libpq.facts_of(connection)
+    assert facts.tls == ("TLSv1.3 " + "x" * 1_000)[: libpq.MAX_FACT_CHARS]
 
 
 async def test_connection_facts_include_version_protocol_and_cipher(
