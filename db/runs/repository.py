@@ -23,10 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.errors import Conflict
+from db.errors import Conflict, TooLarge
 from db.kit.base import text_literal, text_literals
+from db.kit.long_texts import ROWS_BYTES, end_after, ended
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
+from db.kit.rows import rows_of
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
@@ -132,7 +134,14 @@ class Runs(Repository[RunRow, S]):
         )
 
     async def active(self) -> Sequence[RunRow]:
-        return await self.all(self._active())
+        """Raises TooLarge if they have too much text."""
+        found, goes_on = ended(await self.run(self._active()))
+        if goes_on:
+            raise TooLarge(
+                f"Your queued and running runs have more than {ROWS_BYTES >> 20} MiB of texts.",
+                hint="List them page by page with `queryRuns`, or cancel some.",
+            )
+        return rows_of(RunRow, found)
 
     async def backends(self, run_ids: Iterable[UUID]) -> Sequence[RunBackend]:
         """The backends of those runs that are running and have one."""
@@ -250,7 +259,8 @@ class Runs(Repository[RunRow, S]):
     @statement
     def _active(cls) -> ClauseElement:
         run = cls.table().c
-        return cls.owned().where(run.state.in_(text_literals(ACTIVE))).order_by(run.id)
+        found = cls.owned().where(run.state.in_(text_literals(ACTIVE)))
+        return end_after(found, TEXTS, [("id", False)], ROWS_BYTES)
 
     @statement
     def _backends(cls) -> ClauseElement:

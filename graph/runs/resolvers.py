@@ -84,7 +84,8 @@ class Query:
         return Listing(page, lambda: read(Runs, lambda runs: runs.count(filters)))
 
     @query(
-        "The viewer's queued and running query runs, oldest first.",
+        "The viewer's queued and running query runs, oldest first. Fails with `TOO_LARGE` if they "
+        "have more than 16 MiB of statements and other texts.",
         who=SignedIn,
         type=list[QueryRun],
     )
@@ -187,7 +188,7 @@ class Subscription:
 
     @subscription(
         "Sends the viewer's queued and running query runs now and whenever a run is queued, starts "
-        "or ends.",
+        "or ends. Fails with `TOO_LARGE` as `activeQueries` does.",
         who=SignedIn,
         type=list[QueryRun],
     )

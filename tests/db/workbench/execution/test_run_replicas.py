@@ -10,17 +10,19 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.errors import RateLimited
+from db.errors import RateLimited, TooLarge
 from db.events import open_events
 from db.kit.base import OwnerId
+from db.kit.long_texts import ROWS_BYTES
 from db.objects.store import open_objects
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.replicas import Heartbeat
-from db.runs import RunState
+from db.runs import Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.execution.request.run_request import MAX_STATEMENT_CHARS
 from db.workbench.execution.runner_lifecycle import watching_cancels
 from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_runs, takeover_by
@@ -254,6 +256,26 @@ async def test_submit_refuses_too_many_active_runs(
             verdict = await one.runner.cancel(run.owner_id, run.id)
             assert verdict.outcome == RunState.CANCELLED
         assert (await sit(one).run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_active_runs_are_listed_up_to_a_size(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
+) -> None:
+    long = "SELECT 1 --" + "x" * (MAX_STATEMENT_CHARS - 100)
+    fit = ROWS_BYTES // len(long) + 1
+    async with replica(max_running=1) as one:
+        desk = sit(one)
+        runs = [await desk.start("SELECT pg_sleep(60)")]
+        runs += [await desk.start(long) for _ in range(fit + 1)]
+        async with one.database.read() as session:
+            with pytest.raises(TooLarge, match="queued and running"):
+                await Runs(session, desk.owner).active()
+        await one.runner.cancel(desk.owner, runs.pop().id)
+        async with one.database.read() as session:
+            listed = await Runs(session, desk.owner).active()
+        assert [run.id for run in listed] == [run.id for run in runs]
+        for run in reversed(runs):
+            await one.runner.cancel(desk.owner, run.id)
 
 
 async def test_terminal_state_is_final(
