@@ -11,10 +11,12 @@ import strawberry
 from starlette.types import Scope
 
 from db.client_networks import network_of, remember_network
+from db.concurrency.byte_budget import ByteBudget
 from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
+from db.kit.long_texts import make_text_budget
 from db.postgres.monitoring.figures import StatementCount
 from db.postgres.sessions import ReadSession, Session, SingleReads
 from db.postgres.standbys import OperationReads, RoutedReads
@@ -129,6 +131,8 @@ class Context:
     cost: int | None = None
     """The requested fields, once they are counted."""
     statements: StatementCount = field(default_factory=StatementCount)
+    text_budget: ByteBudget | None = None
+    """That of `texts`, once something has been read."""
     operation_reads: OperationReads | None = None
     """Where the operation reads, if its client keeps a position (db.postgres.standbys)."""
 
@@ -167,6 +171,11 @@ class Context:
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
+    def begin_event(self) -> None:
+        """Each event of a subscription reads current data, as an operation of its own."""
+        self.loaders.clear()
+        self.text_budget = None
+
     def forget_loaded(self) -> None:
         """Clear the loaders: each root field of a mutation reads what the last one wrote."""
         self.loaders.clear()
@@ -186,11 +195,18 @@ class Context:
         """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
+    def texts(self) -> ByteBudget:
+        """What the operation may read of long texts."""
+        if self.text_budget is None:
+            self.text_budget = make_text_budget()
+        return self.text_budget
+
     def open_reads(self) -> SingleReads | RoutedReads:
         """A session for one batch of reads."""
+        share = self.slot.read_share
         if self.operation_reads is not None:
-            return self.operation_reads.open(self.slot.read_share)
-        return self.services.database.read(share=self.slot.read_share)
+            return self.operation_reads.open(share, self.texts)
+        return self.services.database.read(share=share, text_budget=self.texts)
 
     def read(
         self, repository: ReaderFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]

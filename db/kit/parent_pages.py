@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.long_texts import CHILDREN_BYTES, end_after, ended, too_much_text
+from db.kit.long_texts import CHILDREN_BYTES, end_after, too_much_text
 from db.kit.paging import (
     Page,
     PageShape,
@@ -48,12 +48,13 @@ class PagesOfParents(Repository[R, S]):
         values |= window_values(window, order, kind=kind)
         row = self.page_row(window.columns, order)
         found: list[list[Any]] = [[] for _ in ids]
-        records = await self.run(query, ids=list(ids), **values)
-        goes_on = False
+        values["ids"], goes_on = list(ids), False
         if self._texts_of(row):
-            records, goes_on = ended(records)
+            records, goes_on = await self.run_ended(query, CHILDREN_BYTES, **values)
             if goes_on and len(ids) > 1:
                 raise too_much_text(CHILDREN_BYTES)
+        else:
+            records = await self.run(query, **values)
         for record in records:
             found[record[-1] - 1].append(record[:-1])
         pages = (make_page(Rows(row, each), window, order, goes_on=goes_on) for each in found)

@@ -26,7 +26,15 @@ from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.long_texts import PAGE_BYTES, ROWS_BYTES, end_after, ended, too_much_text
+from db.kit.long_texts import (
+    PAGE_BYTES,
+    ROWS_BYTES,
+    Ended,
+    bytes_of,
+    end_after,
+    ended,
+    too_much_text,
+)
 from db.kit.paging import (
     Page,
     PageShape,
@@ -178,12 +186,12 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         """Raises TooLarge if the rows have too much text."""
-        found = await self.run(self._by_ids(), ids=list(ids))
         if self._texts_of(self.row):
-            found, goes_on = ended(found)
-            if goes_on:
+            found = await self.run_ended(self._by_ids(), ROWS_BYTES, ids=list(ids))
+            if found.goes_on:
                 raise too_much_text(ROWS_BYTES)
-        return rows_of(cast("type[R]", self.row), found)
+            return rows_of(cast("type[R]", self.row), found.records)
+        return await self.all(self._by_ids(), ids=list(ids))
 
     def add(self: "Repository[R, Session]", **values: Any) -> Awaitable[R]:
         added = self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
@@ -261,13 +269,12 @@ class Repository(OwnerLookup, Generic[R, S]):
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        return self.to_page(await self.run(query, **values), window, order)
-
-    def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
         row = self.page_row(window.columns, order)
         keys, goes_on = None, False
         if self._texts_of(row):
-            found, goes_on = ended(found)
+            found, goes_on = await self.run_ended(query, PAGE_BYTES, **values)
+        else:
+            found = await self.run(query, **values)
         if not self._row_has_sort_key(order):
             found, keys = [record[:-1] for record in found], [record[-1] for record in found]
         return make_page(Rows(row, found), window, order, keys, goes_on=goes_on)
@@ -287,6 +294,12 @@ class Repository(OwnerLookup, Generic[R, S]):
     @classmethod
     def _row_has_sort_key(cls, order: SortOrder) -> bool:
         return order.column in cls.row._fields
+
+    async def run_ended(self, query: Statement[S], most: int, /, **values: Any) -> Ended:
+        """Runs a statement of `end_after` within the budget of the operation, if it has one."""
+        if (budget_of := self.session.text_budget) is None:
+            return ended(await self.run(query, **values), most)
+        return ended(await budget_of().spend(lambda: self.run(query, **values), bytes_of), most)
 
     async def all(self, query: Statement[S], /, **values: Any) -> Sequence[R]:
         return rows_of(cast("type[R]", self.row), await self.run(query, **values))

@@ -22,7 +22,7 @@ from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.pulse import Pulse, silent_error
 from db.postgres.route.connect import PREPARED_STATEMENTS, Dropped
 from db.postgres.route.pooling import Route
-from db.postgres.sessions import Session, SingleReads, WriteSession
+from db.postgres.sessions import Session, SingleReads, TextBudget, WriteSession
 from db.postgres.statements import Statement, compile_statement
 
 T = TypeVar("T")
@@ -97,13 +97,20 @@ class Database:
         """How distant the database is: the shortest recent time of a statement."""
         return self._gatherer.round_trip_s
 
-    def read(self, *, reserved: bool = False, share: Share | None = None) -> SingleReads:
+    def read(
+        self,
+        *,
+        reserved: bool = False,
+        share: Share | None = None,
+        text_budget: TextBudget | None = None,
+    ) -> SingleReads:
         """Opens a session for one batch of reads. `reserved` works with an exhausted pool.
 
         It holds nothing between statements, so a single one may omit `async with`. `share` is held
         during each statement that occupies a connection by itself.
         """
-        return SingleReads(self._reserve_gatherer if reserved else self._gatherer, share)
+        gatherer = self._reserve_gatherer if reserved else self._gatherer
+        return SingleReads(gatherer, share, text_budget)
 
     def transaction(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False

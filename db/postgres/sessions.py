@@ -1,9 +1,10 @@
 """Sessions: what runs statements for repositories, on a lease or gathered with others."""
 
 import time
-from collections.abc import Awaitable, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self, TypeAlias
 
+from db.concurrency.byte_budget import ByteBudget
 from db.concurrency.fair_slots import Share
 from db.postgres.gathering.calls import Rows
 from db.postgres.gathering.gatherer import Gatherer
@@ -11,11 +12,16 @@ from db.postgres.leases import Lease, Observer, fetch_on
 from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.statements import Changes, Reads, Statement
 
+TextBudget: TypeAlias = Callable[[], ByteBudget]
+
 
 class ReadSession(Reads):
     """Runs statements on one lease. Lives for one batch of reads or one transaction."""
 
     __slots__ = ("_figures", "_lease", "_observe")
+
+    text_budget: TextBudget | None = None
+    """Makes or finds what its operation may read of long texts; None for no limit."""
 
     def __init__(self, lease: Lease, observe: Observer | None, figures: DatabaseFigures) -> None:
         self._lease = lease
@@ -57,11 +63,14 @@ class Session(ReadSession, Changes):
 class SingleReads(ReadSession):
     """Runs single statements, each in its own transaction, gathered with those of other callers."""
 
-    __slots__ = ("_gatherer", "_share")
+    __slots__ = ("_gatherer", "_share", "text_budget")
 
-    def __init__(self, gatherer: Gatherer, share: Share | None) -> None:
+    def __init__(
+        self, gatherer: Gatherer, share: Share | None, text_budget: TextBudget | None
+    ) -> None:
         self._gatherer = gatherer
         self._share = share
+        self.text_budget = text_budget
 
     async def __aenter__(self) -> Self:
         return self

@@ -25,7 +25,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, TooLarge
 from db.kit.base import text_literal, text_literals
-from db.kit.long_texts import ROWS_BYTES, end_after, ended
+from db.kit.long_texts import ROWS_BYTES, end_after
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.kit.rows import rows_of
@@ -135,7 +135,7 @@ class Runs(Repository[RunRow, S]):
 
     async def active(self) -> Sequence[RunRow]:
         """Raises TooLarge if they have too much text."""
-        found, goes_on = ended(await self.run(self._active()))
+        found, goes_on = await self.run_ended(self._active(), ROWS_BYTES)
         if goes_on:
             raise TooLarge(
                 f"Your queued and running runs have more than {ROWS_BYTES >> 20} MiB of texts.",

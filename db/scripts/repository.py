@@ -24,7 +24,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import RateLimited
 from db.kit.base import text_literals
 from db.kit.locks import owner_lock
-from db.kit.long_texts import ROWS_BYTES, end_after, ended, too_much_text
+from db.kit.long_texts import ROWS_BYTES, end_after, too_much_text
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
@@ -127,7 +127,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
 
     async def texts(self, script_ids: Sequence[UUID]) -> Mapping[UUID, str]:
         """Raises TooLarge if they have more than ROWS_BYTES."""
-        found, goes_on = ended(await self.run(self._texts(), ids=list(script_ids)))
+        found, goes_on = await self.run_ended(self._texts(), ROWS_BYTES, ids=list(script_ids))
         if goes_on:
             raise too_much_text(ROWS_BYTES)
         return dict(found)

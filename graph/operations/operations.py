@@ -219,7 +219,7 @@ class Operations:
             async for result in source:
                 answer = await with_position(_answer(result, request_id), context)
                 yield self._with_cost(answer, prepared, variables, context)
-                context.loaders.clear()  # each event reads current data
+                context.begin_event()
         except ResultTooLarge as error:
             yield refuse(
                 result_error(error, prepared.operation, variables or {}), request_id=request_id

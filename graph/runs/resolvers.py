@@ -36,7 +36,7 @@ from graph.runs.submission import (
     take_wait_ms,
     wait_for_end,
 )
-from graph.runs.types import QueryRun, RunById
+from graph.runs.types import ActiveRuns, QueryRun, RunById
 
 RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
 
@@ -90,7 +90,7 @@ class Query:
         type=list[QueryRun],
     )
     async def active_queries(self, info: Info) -> Sequence[RunRow]:
-        return await info.context.read(Runs, Runs.active)
+        return await ActiveRuns.of(info.context).load(None) or []
 
 
 @strawberry.type

@@ -33,7 +33,7 @@ from graph.connections.types import DatabaseConnection
 from graph.context import Info
 from graph.kit.fields import attribute, field
 from graph.kit.ids import node
-from graph.kit.loaders import ById
+from graph.kit.loaders import ById, Loader
 from graph.kit.paging import Connection, paged_by
 from graph.kit.parent_lists import ListsOfParents, ParentQuery
 from graph.kit.scalars import Json, SafeInt
@@ -59,6 +59,15 @@ from graph.saved_queries.types import SavedQuery, SavedQueryById
 
 class RunById(ById[RunRow]):
     repository = Runs
+
+
+class ActiveRuns(Loader[None, Sequence[RunRow]]):
+    """Their statements may be long, and aliases may ask for them several times."""
+
+    async def batch(
+        self, session: ReadSession, keys: list[None]
+    ) -> Mapping[None, Sequence[RunRow]]:
+        return dict.fromkeys(keys, await Runs(session, self.context.owner).active())
 
 
 class RunsOfScript(ListsOfParents[ParentQuery]):

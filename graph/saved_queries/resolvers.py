@@ -128,7 +128,10 @@ class Query:
             size = await saved.text_size_under(folder)
             if size > MAX_EXPORT_BYTES:
                 raise _too_large(size)
-            return format_queries(await saved.all_under(folder))
+            found = await info.context.texts().spend(
+                lambda: saved.all_under(folder), lambda _: size
+            )
+            return format_queries(found)
 
         return await info.context.search(SavedQueries, export)
 

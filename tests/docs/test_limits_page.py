@@ -42,6 +42,7 @@ INTERNAL = {
     "db.postgres.monitoring.slow_statements.MAX_EXPLAINED": "the size of a cache",
     "db.postgres.pulse.LONGEST_PROBE_S": "a probe of Howdah's own database",
     "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
+    "db.kit.long_texts.READS_AT_ONCE": "the order of reading, not what is read",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "db.settings.files": "the operator's own files",

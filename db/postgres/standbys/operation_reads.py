@@ -9,7 +9,7 @@ import asyncpg
 from db.concurrency.fair_slots import Share
 from db.errors import Overloaded, Unavailable
 from db.postgres.monitoring.figures import StatementCount
-from db.postgres.sessions import ReadSession, SingleReads
+from db.postgres.sessions import ReadSession, SingleReads, TextBudget
 from db.postgres.standbys.figures import Fallback
 from db.postgres.standbys.positions import BEYOND
 from db.postgres.standbys.standby import StandbyLife
@@ -68,8 +68,8 @@ class OperationReads:
         """The rest of the operation reads on the primary. Call before it waits for an event."""
         self._life = None
 
-    def open(self, share: Share | None) -> "RoutedReads":
-        return RoutedReads(self, share)
+    def open(self, share: Share | None, text_budget: TextBudget | None = None) -> "RoutedReads":
+        return RoutedReads(self, share, text_budget)
 
     def count(self) -> None:
         """Call for each statement that was sent to the standby."""
@@ -95,11 +95,14 @@ class OperationReads:
 class RoutedReads(ReadSession):
     """Runs single statements where the operation reads, at last on the primary."""
 
-    __slots__ = ("_reads", "_share")
+    __slots__ = ("_reads", "_share", "text_budget")
 
-    def __init__(self, reads: OperationReads, share: Share | None) -> None:
+    def __init__(
+        self, reads: OperationReads, share: Share | None, text_budget: TextBudget | None
+    ) -> None:
         self._reads = reads
         self._share = share
+        self.text_budget = text_budget
 
     async def __aenter__(self) -> Self:
         return self

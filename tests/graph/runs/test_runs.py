@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.clients import Client
+from tests.fixtures.database import Statements
 from tests.fixtures.factories import make_connection_to
 from tests.fixtures.targets import Target
 
@@ -17,6 +18,16 @@ EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) 
 CANCEL = """mutation($id: ID!) { cancelQuery(input: {id: $id}) {
   outcome latencyMs connectionUsable run { state } } }"""
 STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCount } }"
+
+
+async def test_active_queries_are_read_once_for_an_operation(
+    ada: Client, statements: Statements
+) -> None:
+    aliases = " ".join(f"a{number}: activeQueries {{ statement }}" for number in range(50))
+    await ada.ask("{ activeQueries { id } }")  # also verifies the token
+    with statements.expected(1):
+        answer = await ada.ask(f"{{ {aliases} }}")
+    assert list(answer.values()) == [[]] * 50
 
 
 @pytest.fixture
