@@ -1,5 +1,6 @@
 """Streamed bytes and JSON errors for the plain HTTP routes."""
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -82,7 +83,7 @@ async def recorded_download(
         )
         task = _recordings.start(work, name="audit: download")
         if outcome == AuditOutcome.SUCCEEDED:
-            await task
+            await asyncio.shield(task)
 
 
 async def _record(database: Database, kind: AuditKind, actor: Actor, **event: Any) -> None:
