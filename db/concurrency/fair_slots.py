@@ -111,7 +111,11 @@ class FairSlots:
             RateLimited, Overloaded: see `acquire`.
         """
         await self.acquire(user)
-        work = asyncio.ensure_future(begin())
+        try:
+            work = asyncio.ensure_future(begin())
+        except BaseException:
+            self.release(user)
+            raise
         self._work.add(work)
 
         def end(_: object) -> None:

@@ -47,3 +47,15 @@ async def test_cancelled_work_frees_its_slot() -> None:
     with pytest.raises(asyncio.CancelledError):
         await work
     assert not slots.in_use
+
+
+async def test_work_that_cannot_begin_frees_its_slot() -> None:
+    """As a pool of threads that cannot start one."""
+    slots = FairSlots("jobs", of_one_user=lambda: 1)
+
+    def fail() -> asyncio.Future[None]:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="thread"):
+        await slots.run("ada", fail)
+    assert not slots.in_use
