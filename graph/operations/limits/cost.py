@@ -71,12 +71,14 @@ def paged_fields(field_node: FieldNode) -> list[PagedField]:
 
 
 def default_page_sizes(operation: OperationDefinitionNode) -> dict[str, int]:
-    return {
-        definition.variable.name.value: int(definition.default_value.value)
-        for definition in operation.variable_definitions or ()
-        if isinstance(definition.default_value, IntValueNode)
-        and len(definition.default_value.value) < 16
-    }
+    sizes: dict[str, int] = {}
+    for definition in operation.variable_definitions or ():
+        match definition.default_value:
+            case IntValueNode(value=digits) if len(digits) < 16:
+                sizes[definition.variable.name.value] = int(digits)
+            case ListValueNode(values=items):
+                sizes[definition.variable.name.value] = len(items)
+    return sizes
 
 
 def page_size(size: PageSize, values: Mapping[str, Any]) -> int:

@@ -64,6 +64,8 @@ def test_cost_counts_ids() -> None:
     text = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
     assert cost_of(text, ids=["x"] * 1_000) == 1 + 1_000
     assert cost_of(text, ids="x") == cost_of(text) == 2
+    text = 'query($ids: [ID!]! = ["a", "b", "c"]) { nodes(ids: $ids) { id } }'
+    assert (cost_of(text), cost_of(text, ids=["a"])) == (1 + 3, 2)
 
 
 @pytest.mark.parametrize("sent", [-5, 0, "many", [1], True, None])
