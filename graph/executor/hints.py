@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 LONG_TEXT = "long text"
-"""In the metadata of a field: an attribute whose text counts as fields of a result, by length.
+"""In the metadata of a field whose text counts as fields of a result, by length.
 
-The field is that attribute, or has a resolver that takes the parent alone."""
+The value is the attribute that has the text, if the field is that attribute or has a resolver that
+takes the parent alone. It is True for what an asynchronous resolver returns."""
 
 _leave_strings: set[Callable[..., Any]] = set()
 _spell_integers: set[Callable[..., Any]] = set()

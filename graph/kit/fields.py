@@ -6,7 +6,7 @@ where they wrap a function; these add the type.
 
 from collections.abc import Callable, Sequence
 from enum import EnumMeta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import strawberry
 from strawberry.permission import BasePermission
@@ -42,13 +42,13 @@ def field(
     type: Any = None,
     scopes: FieldScopes = BY_DOMAIN,
     reads: Sequence[str] | None = None,
-    long: str | None = None,
+    long: str | Literal[True] | None = None,
 ) -> Declare:
     """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows.
 
     `reads` are the columns of the parent's row that the resolver reads; None for all. The rows of
     pages have no other columns (graph.kit.columns). `long` is the column that the value is made of,
-    if its text may be long (`attribute`).
+    if its text may be long (`attribute`), or True if the resolver waits for the text.
     """
     counted = {} if long is None else {LONG_TEXT: long}
     return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself

@@ -122,7 +122,7 @@ class ScriptFields(Node):
             return None
         return await ConnectionById.of(info.context).load(root.connection_id)
 
-    @field("Text of the script as it was sent. Null if it was deleted meanwhile.")
+    @field("Text of the script as it was sent. Null if it was deleted meanwhile.", long=True)
     async def script(root: strawberry.Parent[ScriptRunRow], info: Info) -> str | None:
         return await TextOfScript.of(info.context).load(root.id)
 

@@ -44,7 +44,8 @@ class TableColumn(Node):
     type: str = attribute("Type as PostgreSQL formats it, such as `numeric(10,2)[]`.")
     nullable: bool = attribute("False if the column has a `NOT NULL` constraint.")
     default: str | None = attribute(
-        "SQL expression of the default value or of a generated column. Null if there is none."
+        "SQL expression of the default value or of a generated column. Null if there is none.",
+        long="default",
     )
     identity: ColumnIdentity | None = attribute(
         "How an identity column gets its value. Null for other columns."
@@ -60,5 +61,7 @@ class TableColumn(Node):
         "necessary, and with its schema unless the role's search path has it. `foreignKeys` of the "
         "table has all of them. Null if the column has no foreign key."
     )
-    comment: str | None = attribute("Comment set with `COMMENT ON COLUMN`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON COLUMN`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.COLUMN)

@@ -27,5 +27,7 @@ class DatabaseExtension(Node):
     version: str = attribute("Version that is installed.")
     schema_name: str = attribute("Name of the schema that contains its objects.")
     owner: str = attribute("Role that owns the extension.")
-    comment: str | None = attribute("Comment of the extension. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment of the extension. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.EXTENSION)

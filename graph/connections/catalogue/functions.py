@@ -68,7 +68,7 @@ class DatabaseFunction(Node):
     )
     owner: str = attribute("Role that owns the function.")
     comment: str | None = attribute(
-        "Comment set with `COMMENT ON FUNCTION`. Null if there is none."
+        "Comment set with `COMMENT ON FUNCTION`. Null if there is none.", long="comment"
     )
     definition = definition_field(DefinedKind.ROUTINE)
 

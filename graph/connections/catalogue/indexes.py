@@ -40,14 +40,16 @@ class TableIndex(Node):
     columns: list[str] = attribute("Names of the indexed columns, or the indexed expressions.")
     included_columns: list[str] = attribute("Columns that the index stores by `INCLUDE`.")
     predicate: str | None = attribute(
-        "SQL condition of a partial index. Null if the index has all rows."
+        "SQL condition of a partial index. Null if the index has all rows.", long="predicate"
     )
     is_unique: bool = attribute("True if the index forbids duplicates.")
     is_primary_key: bool = attribute("True if the index belongs to the primary key.")
     is_valid: bool = attribute(
         "False if queries do not use the index: it is being built, or its build has failed."
     )
-    comment: str | None = attribute("Comment set with `COMMENT ON INDEX`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON INDEX`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.INDEX)
 
     size_bytes = loaded_field(

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import strawberry
 
@@ -110,6 +110,7 @@ def definition_field(kind: DefinedKind) -> Any:
         "one, or if the database failed to answer.",
         str | None,
         type(f"{kind.title()}Definitions", (Definitions,), {"kind": kind}),
+        long=True,
     )
 
 
@@ -118,10 +119,15 @@ def loaded_field(
     graphql_type: Any,
     loader: type[BatchLoader[ObjectKey, Any]],
     pick: Callable[[Any], Any] | None = None,
+    *,
+    long: Literal[True] | None = None,
 ) -> Any:
-    """A field that has what the loader finds for the object, as `loaded_by`."""
+    """A field that has what the loader finds for the object, as `loaded_by`.
 
-    @field(description, type=graphql_type)
+    `long` as in `field`.
+    """
+
+    @field(description, type=graphql_type, long=long)
     @loaded_by(loader, pick)
     def resolve(root: strawberry.Parent[CatalogueRow]) -> ObjectKey:
         return ObjectKey(root.connection_id, root.id)

@@ -87,7 +87,9 @@ class TableTrigger(Node):
     firing: TriggerFiring = attribute("In which sessions the trigger fires.")
     function_schema: str = attribute("Name of the schema that contains the function.")
     function_name: str = attribute("Name of the function that the trigger calls.")
-    comment: str | None = attribute("Comment set with `COMMENT ON TRIGGER`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON TRIGGER`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.TRIGGER)
 
     @field(
@@ -113,10 +115,12 @@ class TablePolicy(Node):
     )
     roles: list[str] = attribute("Roles that the policy applies to; `public` stands for all.")
     using: str | None = attribute(
-        "SQL condition that existing rows have to meet. Null if there is none."
+        "SQL condition that existing rows have to meet. Null if there is none.", long="using"
     )
     check: str | None = attribute(
-        "SQL condition that new rows have to meet. Null if there is none."
+        "SQL condition that new rows have to meet. Null if there is none.", long="check"
     )
-    comment: str | None = attribute("Comment set with `COMMENT ON POLICY`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON POLICY`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.POLICY)

@@ -60,7 +60,9 @@ class EverySchemaPages(Pages):
 class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     owner: str = attribute("Role that owns the schema.")
-    comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON SCHEMA`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.SCHEMA)
 
     tables = listed_field(

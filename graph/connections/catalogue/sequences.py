@@ -48,7 +48,7 @@ class DatabaseSequence(Node):
     )
     owner: str = attribute("Role that owns the sequence.")
     comment: str | None = attribute(
-        "Comment set with `COMMENT ON SEQUENCE`. Null if there is none."
+        "Comment set with `COMMENT ON SEQUENCE`. Null if there is none.", long="comment"
     )
     definition = definition_field(DefinedKind.SEQUENCE)
 

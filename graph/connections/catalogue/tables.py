@@ -115,7 +115,7 @@ class TableConstraint(Node):
     kind: ConstraintKind = attribute("Kind of the constraint.")
     columns: list[str] = attribute("Columns of the table that the constraint is on, in its order.")
     clause: str = attribute(
-        "The constraint as PostgreSQL formats it, such as `CHECK ((price > 0))`."
+        "The constraint as PostgreSQL formats it, such as `CHECK ((price > 0))`.", long="clause"
     )
     is_deferrable: bool = attribute("True if the check can wait for the end of the transaction.")
     is_initially_deferred: bool = attribute("True if it waits unless a statement says otherwise.")
@@ -131,7 +131,7 @@ class TableConstraint(Node):
         "What the deletion of the referenced row does. Null if this is no foreign key."
     )
     comment: str | None = attribute(
-        "Comment set with `COMMENT ON CONSTRAINT`. Null if there is none."
+        "Comment set with `COMMENT ON CONSTRAINT`. Null if there is none.", long="comment"
     )
     definition = definition_field(DefinedKind.CONSTRAINT)
 
@@ -163,7 +163,9 @@ class TableConstraint(Node):
 class DatabaseTable(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")
-    comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.RELATION)
     row_estimate: int | None = attribute(
         "Number of rows as estimated by PostgreSQL's last `VACUUM` or `ANALYZE`. Null for views "
@@ -191,6 +193,7 @@ class DatabaseTable(Node):
         "failed to answer.",
         str | None,
         QueryOfView,
+        long=True,
     )
 
     columns = loaded_field(

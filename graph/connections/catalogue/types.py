@@ -52,12 +52,14 @@ class DatabaseType(Node):
     base_type: str | None = attribute("Type that a domain is based on. Null for other types.")
     nullable: bool = attribute("False if the type is a domain with `NOT NULL`.")
     default: str | None = attribute(
-        "SQL expression of the default value of a domain. Null if there is none."
+        "SQL expression of the default value of a domain. Null if there is none.", long="default"
     )
     checks: list[str] = attribute("Constraints of a domain, such as `CHECK ((VALUE > 0))`.")
     subtype: str | None = attribute("Type of the bounds of a range. Null for other types.")
     owner: str = attribute("Role that owns the type.")
-    comment: str | None = attribute("Comment set with `COMMENT ON TYPE`. Null if there is none.")
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON TYPE`. Null if there is none.", long="comment"
+    )
     definition = definition_field(DefinedKind.TYPE)
 
     @field(

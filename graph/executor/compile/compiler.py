@@ -28,12 +28,13 @@ from graph.executor.compile.codegen import (
     object_builder,
     rows_builder,
 )
-from graph.executor.compile.strawberry_adapter import field_access, many_resolver
+from graph.executor.compile.strawberry_adapter import field_access, has_long_result, many_resolver
 from graph.executor.document import Operation
 from graph.executor.execute.completion import (
     Build,
     Complete,
     abstract,
+    counted,
     error_handler,
     leaf,
     null_handler,
@@ -128,7 +129,10 @@ class Compiler:
             return None
         type_ = field.definition.type
         fail = error_handler(type_, field.nodes)
-        complete = with_errors_handled(self._complete(type_, field), fail)
+        complete = self._complete(type_, field)
+        if has_long_result(field):
+            complete = counted(complete)
+        complete = with_errors_handled(complete, fail)
         access = field_access(field, hide_suggestions=self._hide_suggestions)
         return FieldCode(key, type_, access, complete, fail, many_resolver(field))
 

@@ -73,6 +73,12 @@ def many_resolver(field: Field) -> ResolveMany | None:
     return call_many
 
 
+def has_long_result(field: Field) -> bool:
+    """Whether the text that its asynchronous resolver returns counts as several fields."""
+    definition = field.definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    return isinstance(definition, StrawberryField) and definition.metadata.get(LONG_TEXT) is True
+
+
 def _is_attribute(definition: StrawberryField) -> bool:
     """Whether the resolver only reads an attribute."""
     name = definition.python_name
@@ -87,13 +93,13 @@ def _is_attribute(definition: StrawberryField) -> bool:
 
 def _attribute_access(definition: StrawberryField) -> FieldAccess:
     name = definition.python_name
-    if LONG_TEXT in definition.metadata:
-        return FieldAccess(_counted(f"source.{name}", definition))
+    if (text := definition.metadata.get(LONG_TEXT)) is not None:
+        return FieldAccess(_counted(f"source.{name}", text))
     return FieldAccess(f"source.{name}", column=name)
 
 
-def _counted(expression: str, definition: StrawberryField) -> str:
-    return f"run.counted({expression}, source.{definition.metadata[LONG_TEXT]})"
+def _counted(expression: str, text: str) -> str:
+    return f"run.counted({expression}, source.{text})"
 
 
 def _has_plain_resolver(definition: StrawberryField) -> bool:
@@ -132,8 +138,8 @@ def _direct_call(
     if not parameters:
         return FieldAccess("{function}()", function)
     if parent and parameters == [parent] and parent.kind is not Parameter.KEYWORD_ONLY:
-        if LONG_TEXT in definition.metadata:
-            return FieldAccess(_counted("{function}(source)", definition), function)
+        if isinstance(text := definition.metadata.get(LONG_TEXT), str):
+            return FieldAccess(_counted("{function}(source)", text), function)
         return FieldAccess("{function}(source)", function, *(spelling_of(function) or ()))
     call = _Caller(field, definition, resolver, schema)
     short = _fast_arguments(field, definition, schema)

@@ -141,6 +141,16 @@ def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
     return complete_leaf
 
 
+def counted(complete: Complete) -> Complete:
+    """Counts a text that was awaited: only others may reach the response without completion."""
+
+    def complete_counted(value: Any, path: Path, run: Run) -> Any:
+        text = complete(value, path, run)
+        return run.counted(text, text)
+
+    return complete_counted
+
+
 def pending_indexes(items: list[Any]) -> list[int]:
     """Indexes of the items that are coroutines of this module."""
     return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]

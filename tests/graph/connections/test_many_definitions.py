@@ -69,3 +69,15 @@ async def test_definitions_beyond_the_limit_name_the_page_to_lower(
     assert answer.code == "TOO_LARGE"
     assert "definitions" in answer.message
     assert "first" in answer.errors[0]["extensions"]["hint"]
+
+
+@pytest.mark.parametrize("field", ["comment", "definition"])
+async def test_long_texts_of_an_object_that_an_operation_repeats_are_limited(
+    ada: Client, target: Target, saved: str, field: str
+) -> None:
+    """A response of more than 80 MB from one comment."""
+    await target.script(f"COMMENT ON SCHEMA \"Drawn\" IS '{'-' * 80_000}'")
+    schema_id = (await ada.ask(ALL, id=saved))["connection"]["schema"]["id"]
+    text = f"query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on DatabaseSchema {{ {field} }} }} }}"
+    assert (await ada.send(text, ids=[schema_id] * 1_000)).code == "TOO_LARGE"
+    assert (await ada.send(text, ids=[schema_id] * 2)).code == "OK"

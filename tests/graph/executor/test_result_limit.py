@@ -1,6 +1,7 @@
 """A run stops when its result has too many fields."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 import strawberry
@@ -8,7 +9,16 @@ from graphql import parse
 
 from graph.executor import ResultTooLarge, compile_plan
 from graph.executor.execute.run import FIELD_CHARACTERS
-from graph.executor.hints import LONG_TEXT
+from graph.executor.hints import LONG_TEXT, resolving_many
+
+
+async def tell_many(boxes: Sequence["Box"], **_: object) -> Sequence[str | None]:
+    return [box.story for box in boxes]
+
+
+@resolving_many(tell_many)
+async def tell(root: strawberry.Parent["Box"]) -> str | None:
+    return root.story
 
 
 @strawberry.type
@@ -22,6 +32,12 @@ class Box:
     @strawberry.field(metadata={LONG_TEXT: "story"})  # type: ignore[untyped-decorator]  # Strawberry's
     def told(self) -> str:
         return self.story
+
+    @strawberry.field(metadata={LONG_TEXT: True})  # type: ignore[untyped-decorator]  # as above
+    async def found(self) -> str | None:
+        return self.story
+
+    loaded: str | None = strawberry.field(resolver=tell, metadata={LONG_TEXT: True})
 
     @strawberry.field
     def inner(self) -> "Box":
@@ -59,8 +75,9 @@ async def test_fields_of_every_object_are_counted() -> None:
         await run(text, max_fields=counted - 1)
 
 
-async def test_long_text_counts_for_each_of_its_aliases() -> None:
-    text = "{ boxes(first: 3) { a: story b: told } }"
+@pytest.mark.parametrize(("a", "b"), [("story", "told"), ("found", "found"), ("told", "loaded")])
+async def test_long_text_counts_for_each_of_its_aliases(a: str, b: str) -> None:
+    text = f"{{ boxes(first: 3) {{ a: {a} b: {b} }} }}"
     counted = 1 + 3 * (2 + 2 * 1_000 // FIELD_CHARACTERS)
     await run(text, max_fields=counted)
     with pytest.raises(ResultTooLarge, match=f"more than {counted - 1} fields") as caught:

@@ -56,6 +56,14 @@ async def test_script_executes_each_statement_as_a_run(desk: ScriptDesk) -> None
     }
 
 
+async def test_text_of_a_script_that_an_operation_repeats_is_limited(desk: ScriptDesk) -> None:
+    """A response of 80 MB from one script."""
+    script = await desk.run(f"SELECT 1 -- {'-' * 80_000}")
+    text = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on ScriptRun { script } } }"
+    assert (await desk.client.send(text, ids=[script["id"]] * 1_000)).code == "TOO_LARGE"
+    assert (await desk.client.send(text, ids=[script["id"]] * 2)).code == "OK"
+
+
 async def test_script_whose_notices_are_too_large_stops(
     desk: ScriptDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
