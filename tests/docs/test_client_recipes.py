@@ -63,3 +63,17 @@ def test_clients_page_names_each_type_with_an_id_that_is_no_node() -> None:
     }
     page = (DOCS / "clients.md").read_text(encoding="utf-8")
     assert {name for name in local if f"a `{name}`, which is no `Node`" in page} == local != set()
+
+
+def test_sockets_of_pages_connect_again_after_a_restart() -> None:
+    """By default, graphql-ws gives up at the first connection that is refused."""
+    found = [
+        (page.name, block)
+        for page in DOCS.glob("*.md")
+        for block in blocks_of(page.read_text(encoding="utf-8"))
+        if "from 'graphql-ws'" in block.text
+    ]
+    assert len(found) >= 4
+    for name, block in found:
+        for option in ("retryAttempts: Infinity", "shouldRetry: () => true"):
+            assert option in block.text, f"{name}:{block.line} lacks {option}"
