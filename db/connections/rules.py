@@ -47,7 +47,7 @@ class Exact:
     def checked(self, text: str | None) -> str:
         if not text:
             problem = "is empty"
-            hint = "Pass the value of your server. An update keeps the stored one if it is omitted."
+            hint = "Pass it as your server knows it, or omit it: an update keeps the stored one."
         elif len(text) > self.max_length:
             problem = f"is longer than {self.max_length} characters"
             hint = f"Pass at most {self.max_length} characters."

@@ -50,7 +50,8 @@ def bucket_not_empty(count: int) -> Conflict:
 
 def insufficient_capacity(wanted: int, found: int, size: int) -> Conflict:
     return Conflict(
-        f"{wanted} providers with {size} free bytes are needed, but only {found} exist.",
+        f"`desiredReplicas` is {wanted}, but the number of providers with {size} free bytes is "
+        f"{found}.",
         hint="Lower `desiredReplicas`, or ask an admin to add capacity.",
         field="desiredReplicas",
     )

@@ -126,7 +126,7 @@ def test_draft_checks_fields_that_depend_on_each_other(
 @pytest.mark.parametrize(
     ("password", "hint"),
     [
-        ("", "Pass the value of your server."),
+        ("", "Pass it as your server knows it"),
         ("x" * 10_001, "Pass at most 10000 characters."),
         ("a\0b", "Remove null characters"),
     ],
