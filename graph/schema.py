@@ -3,6 +3,7 @@
 from typing import Any
 
 import strawberry
+from graphql.utilities.print_schema import print_schema_definition
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
@@ -44,6 +45,31 @@ DOMAINS = (
 )
 
 
+DESCRIPTION = """\
+Howdah is a server for people who work on PostgreSQL: it runs SQL on their databases, and keeps
+their tasks and files.
+
+- **Sign in** with `signUp` or `signIn`, and send `Authorization: Bearer <accessToken>`.
+- **Lists** are connections: pass `first` or `last`, and continue with a cursor of `pageInfo`.
+- **Errors** have a `message`, and in `extensions` a `code`, a `hint` that says what to do, and
+  the input `field` that is wrong.
+- **Nulls**: every field of `Query` and `Mutation` is nullable, so that one that fails leaves the
+  others.
+- **Retries** are safe with `idempotencyKey` or `expectedVersion`.
+- **Live updates** are the fields of `Subscription`."""
+
+
+class _DescribedSchema(strawberry.Schema):
+    """A schema with a description, which Strawberry neither takes nor prints."""
+
+    def __init__(self, *, description: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._schema.description = description
+
+    def as_str(self) -> str:
+        return f"{print_schema_definition(self._schema)}\n\n{super().as_str()}"
+
+
 def _roots(name: str) -> tuple[type[Any], ...]:
     found = []
     for domain in DOMAINS:
@@ -60,7 +86,8 @@ def _merged(name: str, description: str) -> type[Any]:
     return merged
 
 
-schema = strawberry.Schema(
+schema = _DescribedSchema(
+    description=DESCRIPTION,
     query=_merged(
         "Query",
         "Reads. Every field except `health` and `viewer` requires a signed-in user and returns "

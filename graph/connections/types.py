@@ -42,8 +42,8 @@ from graph.kit.scopes import WORKBENCH
 SchemaName = Annotated[str, argument("Name of the schema, as the catalogue has it: unquoted.")]
 
 graphql_enum(
-    "How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in clear text only "
-    "under `VERIFY_FULL`.",
+    "How TLS is used, with the meaning of libpq's `sslmode`. A server that requests the password "
+    "in clear text gets it only under `VERIFY_FULL`.",
     DISABLE="Never uses TLS.",
     PREFER="Uses TLS if the server supports it. The certificate is not verified.",
     REQUIRE="Requires TLS. The certificate is verified only if `sslRootCertificate` is set.",

@@ -257,7 +257,8 @@ class QueryRun(ResultFields):
         return root.parsed_truncated
 
     @field(
-        "Reason why the run did not succeed. Null if it succeeded or has not ended.",
+        "Reason why the run did not succeed. Null if it succeeded or has not ended, and for a "
+        "`CANCELLED` run, unless its statement had ended before.",
         type=RunError | None,
     )
     def error(root: strawberry.Parent[RunRow]) -> Failure | None:

@@ -201,6 +201,7 @@ async function checkPlugins(page) {
   await page.locator('.graphiql-history-item', { hasText: 'Account' }).first().waitFor();
   await page.getByRole('button', { name: 'Show Documentation Explorer' }).click();
   await page.locator('.graphiql-doc-explorer', { hasText: 'Mutation' }).waitFor();
+  await page.locator('.graphiql-doc-explorer', { hasText: 'Howdah is a server for people' }).waitFor();
   await screenshot(page, 'documentation');
   await page.getByRole('button', { name: 'Hide Documentation Explorer' }).click();
 }

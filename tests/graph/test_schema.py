@@ -38,6 +38,7 @@ LAST_WINS = {
 
 def described() -> Iterator[tuple[str, str | None]]:
     """Every public name of the schema with its description."""
+    yield "schema", core.description
     for name, kind in core.type_map.items():
         if name.startswith("__"):
             continue
@@ -182,6 +183,7 @@ def test_id_and_change_against_the_conventions_are_caught() -> None:
 def test_schema_file_is_current() -> None:
     written = (ROOT / "schema.graphql").read_text(encoding="utf-8")
     assert written == schema.as_str() + "\n", "run `make schema`"
+    assert build_schema(written).description == core.description
 
 
 def undeclared(root: Any) -> list[str]:

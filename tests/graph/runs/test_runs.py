@@ -16,7 +16,7 @@ EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) 
     truncated { reason limit } notices { severity message } connection { name }
     rows(first: 3) { offset hasMore rows } } } }"""
 CANCEL = """mutation($id: ID!) { cancelQuery(input: {id: $id}) {
-  outcome latencyMs connectionUsable run { state } } }"""
+  outcome latencyMs connectionUsable run { state error { message } } } }"""
 STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCount } }"
 
 
@@ -91,6 +91,7 @@ async def test_cancel_query_ends_followed_run(ada: Client, connection: str) -> N
         "CANCELLED",
     )
     assert again["outcome"] == "ALREADY_FINISHED"
+    assert again["run"] == {"state": "CANCELLED", "error": None}
 
 
 async def test_query_status_of_finished_run_completes_at_once(ada: Client, connection: str) -> None:

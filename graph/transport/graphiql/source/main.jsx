@@ -32,6 +32,7 @@ createRoot(document.getElementById('graphiql')).render(
       fetcher={createFetcher({ endpoint, session, onData: answers.tell })}
       plugins={[explorerPlugin(), HISTORY_PLUGIN]}
       storage={storage}
+      schemaDescription
       defaultTabs={defaultTabs}
       {...initialEditors()}
       defaultEditorToolsVisibility="variables"
