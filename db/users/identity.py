@@ -165,7 +165,10 @@ class Identity:
         self, user_id: UUID, *, current: str, new: str, address: str, user_agent: str = ""
     ) -> SignInResult:
         """Ends every session of the user and opens a new one."""
-        current = checked_password(current, field="currentPassword")
+        try:
+            current = checked_password(current)
+        except BadInput:  # no account has a password of this length
+            raise _wrong_current_password() from None
         new = checked_new_password(new, field="newPassword")
         user, old_hash = await self._with_password(user_id)
         async with self._throttle.current_password(user_id):

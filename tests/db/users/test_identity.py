@@ -253,6 +253,18 @@ async def test_change_password_counts_wrong_current_password(
         await change(PASSWORD)
 
 
+@pytest.mark.parametrize("current", ["", "short", "x" * 1025])
+async def test_change_password_says_that_a_current_password_of_impossible_length_is_wrong(
+    identity: Identity, current: str
+) -> None:
+    ada = await sign_up(identity)
+    with pytest.raises(BadInput, match="not the current password") as caught:
+        await identity.change_password(
+            ada.user.id, current=current, new="another horse", address=HERE
+        )
+    assert caught.value.field == "currentPassword"
+
+
 async def test_sign_in_during_change_of_password_leaves_no_session(
     identity: Identity, database: Database
 ) -> None:
