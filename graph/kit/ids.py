@@ -45,6 +45,7 @@ class NameKey(NamedTuple):
 class NodeType(NamedTuple):
     """A registered node type: the prefix of its IDs, the class of its rows and its loader."""
 
+    name: str
     prefix: str
     row: type
     loader: type[BatchLoader[Any, Any]]
@@ -95,14 +96,13 @@ def node(
 
     A type with `names` in its IDs replaces the field `id` by one that returns `named_id`.
     """
-    kind = NodeType(prefix, row, loader, scopes, names)
 
     @accepting(row)
     def is_type_of(value: object, _info: object) -> bool:
         return isinstance(value, row)
 
     def register(cls: T) -> T:
-        _by_prefix[prefix] = kind
+        _by_prefix[prefix] = NodeType(cls.__name__, prefix, row, loader, scopes, names)
         if "id" not in vars(cls):
             cls.id = _id_field(prefix)  # type: ignore[attr-defined]
         cls.is_type_of = staticmethod(is_type_of)  # type: ignore[attr-defined]  # Strawberry reads this attribute
@@ -173,7 +173,8 @@ def _node_type_of(value: str, *, argument: str) -> NodeType:
 
 def _malformed(prefix: str, shown: str, *, argument: str) -> BadInput:
     return BadInput(
-        f"`{argument}` is not a {prefix} ID: expected `{prefix}_…`, got {shown}.",
+        f"`{argument}` is not the ID of a `{_by_prefix[prefix].name}`: expected `{prefix}_…`, "
+        f"got {shown}.",
         hint="Pass an ID unchanged, as returned by this server.",
         field=argument,
     )

@@ -4,7 +4,9 @@ import pytest
 
 from db.errors import BadInput
 from graph.kit.ids import NameKey, _by_prefix, id_of, named_id, parse_id
+from graph.schema import schema
 
+core = schema._schema
 DIGITS = "01a1fd3da4ee7bdf9777dda1d26a3def"
 
 
@@ -33,6 +35,13 @@ def test_id_round_trips() -> None:
 def test_id_of_other_type_is_refused(value: str) -> None:
     with pytest.raises(BadInput, match="expected `task_…`"):
         parse_id("task", value)
+
+
+def test_error_of_an_id_names_the_type_of_the_schema() -> None:
+    """Prefixes are short: `conn` and `signin` are no words of the schema."""
+    with pytest.raises(BadInput, match="the ID of a `DatabaseConnection`: expected `conn_…`"):
+        parse_id("conn", f"run_{DIGITS}")
+    assert {kind.name for kind in _by_prefix.values()} <= core.type_map.keys()
 
 
 @pytest.mark.parametrize("names", [("public", "orders"), ("ü", "a_b"), ('"', "x" * 63)])
