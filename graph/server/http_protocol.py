@@ -15,6 +15,15 @@ from db.client_networks import network_of
 from graph.transport.gateway import Shutdown
 
 HEAD_BYTES = 65_536
+MAX_HEADERS = 200
+"""Of a request. Short ones take 30 times as much memory as they have bytes."""
+PIECE_BYTES = 16_384
+"""Parsed before the limits are checked again: one read has up to 256 KB."""
+FRAMING_BYTES = 16_384
+"""Of a chunked body besides its content: sizes of chunks, and trailers. As many as the content has
+are permitted too: chunks of one byte cost as much as messages of their own."""
+MAX_PIPELINED = 20
+"""Requests of a connection that wait for the response to one before them."""
 HEAD_TIMEOUT_S = 15.0
 """For the headers, from the connection or the first byte of a request to the last."""
 BODY_TIMEOUT_S = 60.0
@@ -26,10 +35,15 @@ UNREAD_RESPONSE_TIMEOUT_S = 60.0
 
 _UPLOADS = "/files/"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE = (
+_HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
+_REFUSAL = (
     b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: %d\r\n\r\n%b"
 )
+
+
+class Refused(Exception):
+    """Ends the parsing of a connection that is closed."""
 
 
 class ConnectionsByAddress:
@@ -158,6 +172,9 @@ class Protocol(HttpToolsProtocol):
         self._network: str | None = None
         self._head_bytes: int | None = None  # received so far; None outside of a head
         self._in_body = False
+        self._running: RequestResponseCycle | None = None
+        self._body_bytes = 0
+        self._framing_bytes = 0  # of the body: what is not its content
         self._timer: asyncio.TimerHandle | None = None
         self._waits_for: float | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -173,6 +190,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        self._disconnect_running()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
@@ -180,9 +198,30 @@ class Protocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._disconnect_running()  # a response would be taken for one to an earlier request
+            self.transport.abort()
+            raise Refused
         self._wait(None)
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = self._framing_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Drops trailers: a client could replace headers that a proxy has set (RFC 9110, 6.5.1)."""
+        if self._in_body:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            self._refuse(_HEAD_TOO_LARGE, f"The request has more than {MAX_HEADERS} headers.")
+            raise Refused
+        super().on_header(name, value)
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._head_bytes = None
@@ -191,6 +230,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle  # uvicorn has no setting for it
+        self._running = cycle
         if self._stopping.draining:
             cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
@@ -251,19 +291,32 @@ class Protocol(HttpToolsProtocol):
         if len(data) > HEAD_BYTES and not self._in_body and not _ends_head(data):
             self._refuse_head(uri_bytes=len(data.partition(b"\r\n")[0]))
             return
-        was_in_body, cycle = self._in_body, self.cycle
+        for start in range(0, len(data), PIECE_BYTES):
+            if not self._parse(data[start : start + PIECE_BYTES]):
+                return
+        self._wait(self._time_for_the_rest())
+
+    def _parse(self, data: bytes) -> bool:
+        """Returns false if the connection ends, or becomes a WebSocket."""
+        was_in_body, cycle, body_bytes = self._in_body, self.cycle, self._body_bytes
         super().data_received(data)
         if self.transport.is_closing() or self._network is None:
-            return
+            return False
+        is_same = self.cycle is cycle
         if self._head_bytes is not None:
-            if was_in_body or self.cycle is not cycle:  # other requests precede it in the data
+            if was_in_body or not is_same:  # other requests precede it in the data
                 self._head_bytes = self._parsed_head_bytes()
             else:
                 self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse_head(uri_bytes=len(self.url))
-                return
-        self._wait(self._time_for_the_rest())
+                return False
+        elif was_in_body and is_same:
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            if self._framing_bytes > FRAMING_BYTES + self._body_bytes:
+                self._refuse_framing()
+                return False
+        return True
 
     def _parsed_head_bytes(self) -> int:
         """What is complete of a head. The rest, at most one read, is not counted."""
@@ -271,9 +324,24 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse_head(self, *, uri_bytes: int) -> None:
         is_uri = uri_bytes > HEAD_BYTES // 2
-        status = b"414 URI Too Long" if is_uri else b"431 Request Header Fields Too Large"
+        status = b"414 URI Too Long" if is_uri else _HEAD_TOO_LARGE
         text = f"The {'URI is' if is_uri else 'headers are'} larger than {HEAD_BYTES:,} bytes."
-        self.transport.write(_TOO_LARGE % (status, len(text), text.encode()))
+        self._refuse(status, text)
+
+    def _disconnect_running(self) -> None:
+        """Uvicorn tells only the last request, which may wait in the pipeline."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _refuse_framing(self) -> None:
+        if self.cycle.response_started:
+            self.transport.close()
+        else:
+            self._refuse(b"400 Bad Request", "The body is in chunks that are too short.")
+
+    def _refuse(self, status: bytes, text: str) -> None:
+        self.transport.write(_REFUSAL % (status, len(text), text.encode()))
         self.transport.close()
 
     def _time_for_the_rest(self) -> float | None:

@@ -26,19 +26,23 @@ class Connection(asyncio.Transport):
         self.writes: list[bytes] = []
         self.changed = asyncio.Event()
         self.closed = asyncio.Event()
+        self.aborted = asyncio.Event()
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
         self.changed.set()
 
     def is_closing(self) -> bool:
-        return False
+        return self.closed.is_set() or self.aborted.is_set()
 
     def pause_reading(self) -> None:
         """Does nothing: the test decides what is read."""
 
     def resume_reading(self) -> None:
         """Does nothing, as above."""
+
+    def abort(self) -> None:
+        self.aborted.set()
 
     def close(self) -> None:
         self.closed.set()
