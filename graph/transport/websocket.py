@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from db.client_networks import network_of
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
@@ -29,6 +29,8 @@ PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
 CLOSE_WAIT_S = 2.0
 MAX_OPERATIONS = 100
+_GONE = (WebSocketDisconnect, WebSocketDisconnected)
+"""The second is for what a task does after another one has noticed the end."""
 _SEEN = SEEN_HEADER.decode()
 """In the payload of `connection_init`: the results have `extensions.seen`. They are read on the
 primary: what a subscription waits for is in no standby yet."""
@@ -123,7 +125,7 @@ class _Socket:
             match ends.exceptions[0]:
                 case _Closed(code=code, reason=reason):
                     await self._close(code, reason)
-        except* WebSocketDisconnect:
+        except* _GONE:
             pass
 
     def leave(self) -> None:
@@ -170,6 +172,7 @@ class _Socket:
             case Subscribe():
                 await self._subscribe(message, tasks)
             case Complete():
+                await self._wait_for_turn()
                 if task := self._running.pop(message.id, None):
                     task.cancel()
             case Ping():
@@ -178,7 +181,7 @@ class _Socket:
             case ConnectionInit():
                 raise _Closed(4429, "Too many initialisation requests")
             case Pong():
-                pass
+                await self._wait_for_turn()
 
     async def _subscribe(self, message: Subscribe, tasks: asyncio.TaskGroup) -> None:
         if message.id in self._running:
@@ -219,7 +222,7 @@ class _Socket:
                     await self._send(
                         {"id": message.id, "type": "next", "payload": msgspec.Raw(answer.payload)}
                     )
-        except WebSocketDisconnect:
+        except _GONE:
             raise
         except Exception as error:  # noqa: BLE001 - an unexpected error must not end other operations
             refusal = refuse(error, request_id=request_id)
@@ -262,7 +265,7 @@ class _Socket:
 
     async def _close(self, code: int, reason: str) -> None:
         """Send the close frame, unless the client has disconnected or stopped reading."""
-        with contextlib.suppress(WebSocketDisconnect, TimeoutError):
+        with contextlib.suppress(*_GONE, TimeoutError):
             async with asyncio.timeout(CLOSE_WAIT_S):
                 await self._websocket.close(code, _truncated(reason))
 

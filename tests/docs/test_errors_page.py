@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from websockets.frames import CloseCode
+
 import db.errors
 from db.errors import HowdahError
 from graph.operations.persisted_documents import PersistedQueryNotFound
@@ -82,5 +84,6 @@ def test_errors_page_lists_every_status_of_files() -> None:
 def test_subscriptions_page_lists_every_close_code() -> None:
     source = (TRANSPORT / "websocket.py").read_text(encoding="utf-8")
     used = set(re.findall(r"(?:_Closed|websocket\.close)\((\d{4})\b", source))
+    used.add(str(int(CloseCode.POLICY_VIOLATION)))  # graph.server.websocket_protocol
     listed = re.findall(r"^\| (\d{4}) \|", SUBSCRIPTIONS, re.MULTILINE)
     assert set(listed) == used

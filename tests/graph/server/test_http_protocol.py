@@ -27,6 +27,7 @@ class Connection(asyncio.Transport):
         self.changed = asyncio.Event()
         self.closed = asyncio.Event()
         self.aborted = asyncio.Event()
+        self.is_paused = False
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
@@ -36,10 +37,11 @@ class Connection(asyncio.Transport):
         return self.closed.is_set() or self.aborted.is_set()
 
     def pause_reading(self) -> None:
-        """Does nothing: the test decides what is read."""
+        """Takes a note only: the test decides what is read."""
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        """Does nothing, as above."""
+        self.is_paused = False
 
     def abort(self) -> None:
         self.aborted.set()
