@@ -10,7 +10,7 @@ from db.services import Services
 from db.workbench.connections.libpq import fetch_value
 from db.workbench.execution.statement import statement_stop
 from db.workbench.execution.statement.lender import TERMINATE
-from db.workbench.sessions import rescue
+from db.workbench.sessions import backend_termination
 from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection
@@ -181,9 +181,12 @@ async def test_ending_statements_calls_no_function_of_a_stranger(
     async with services.workbench.side_connection(OwnerId(ada.user.id), saved) as connection:
         for query in queries:
             assert await fetch_value(connection, query, (1, "never")) is None
-        for query in (rescue._CANCEL, rescue._TERMINATE):
+        for query in (backend_termination._CANCEL, backend_termination._TERMINATE):
             assert await fetch_value(connection, query, ([1, 2], ["never"] * 2)) is None
-        assert await fetch_value(connection, rescue._ARE_LEFT, ([1, 2], ["never"] * 2)) is False
+        assert (
+            await fetch_value(connection, backend_termination._ARE_LEFT, ([1, 2], ["never"] * 2))
+            is False
+        )
 
 
 async def test_catalogue_in_a_form_of_its_own_is_an_error_of_the_server(ada: Client) -> None:

@@ -1,1 +1,1 @@
-"""Statements on the sessions of all owners: rescue, time-outs and retention."""
+"""Statements on the sessions of all owners: takeovers, time-outs and retention."""

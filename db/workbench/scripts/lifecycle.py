@@ -14,7 +14,7 @@ from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
-RESCUE_INTERVAL_S = 4.0
+ORPHANS_INTERVAL_S = 4.0
 
 
 @contextlib.asynccontextmanager
@@ -24,14 +24,14 @@ async def open_scripts(
     runner: Runner,
     sessions: DatabaseSessionsService,
     *,
-    rescue_interval_s: float = RESCUE_INTERVAL_S,
+    orphans_interval_s: float = ORPHANS_INTERVAL_S,
 ) -> AsyncIterator[ScriptsService]:
     """Close this before the sessions: they end the scripts that still run."""
     service = ScriptsService(database, events, runner, sessions)
     retry_log = RetryLog(log, "end the scripts of closed sessions")
-    rescue = retry_log.repeat(service.interrupt_orphans, every_s=rescue_interval_s)
+    orphans = retry_log.repeat(service.interrupt_orphans, every_s=orphans_interval_s)
     try:
-        async with in_background(rescue, name="scripts: rescue"):
+        async with in_background(orphans, name="scripts: orphans"):
             yield service
     finally:
         await service.close()

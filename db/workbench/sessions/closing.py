@@ -43,20 +43,21 @@ def ended_by(reason: CloseReason) -> Failure:
     )
 
 
-async def record_closed(
+async def close_session_row(
     session: Session, owner: OwnerId, session_id: UUID, reason: CloseReason, *, keep: timedelta
 ) -> Sequence[RunRow]:
     """Closes the row, unless it is closed, and ends the runs; returns those that it ended."""
     closed = await DatabaseSessions(session, owner).close(session_id, reason)
     is_recorded = reason is CloseReason.CLIENT and closed is not None and not closed.for_script
     if closed is not None and not is_recorded:  # by the request; a script ends its own session
-        await record_close(session, closed, reason)
+        await audit_close(session, closed, reason)
     return await SessionQueue(session, owner).interrupt(
         session_id, queued=NEVER_STARTED, running=ended_by(reason), keep=keep
     )
 
 
-async def record_close(session: Session, row: DatabaseSessionRow, reason: CloseReason) -> None:
+async def audit_close(session: Session, row: DatabaseSessionRow, reason: CloseReason) -> None:
+    """Records the audit event of a session that its own process or its request has closed."""
     await record(
         session,
         AuditKind.DATABASE_SESSION_CLOSED,
@@ -67,7 +68,7 @@ async def record_close(session: Session, row: DatabaseSessionRow, reason: CloseR
     )
 
 
-async def record_rescue(session: Session, closed: SessionBackend) -> None:
+async def audit_takeover(session: Session, closed: SessionBackend) -> None:
     """Records the audit event of a session that another process has closed."""
     if closed.close_reason == CloseReason.CLIENT:
         return  # its request is recorded

@@ -26,7 +26,7 @@ from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.runner import Runner
 from db.workbench.sessions import opening
-from db.workbench.sessions.closing import publish_session, record_close, record_closed
+from db.workbench.sessions.closing import audit_close, close_session_row, publish_session
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.session_use import SessionUse
 from db.workbench.sessions.work import SessionEnded, Work, WorkSource
@@ -95,7 +95,7 @@ class Holder:
             if recorded is None:
                 closed = await sessions.close(held.row.id, CloseReason.LOST)
                 if closed is not None:
-                    await record_close(session, closed, CloseReason.LOST)
+                    await audit_close(session, closed, CloseReason.LOST)
                 return
             process = held.row.process
             if await sessions.end_statement(held.row.id, recorded, process=process) is None:
@@ -253,7 +253,7 @@ class Holder:
 
         async def write() -> Sequence[RunRow]:
             return await self._database.transaction(
-                lambda session: record_closed(session, row.owner_id, row.id, reason, keep=keep)
+                lambda session: close_session_row(session, row.owner_id, row.id, reason, keep=keep)
             )
 
         ended = await retry_while_away(write, log, f"close session {row.id.hex}")

@@ -20,7 +20,7 @@ from db.runs import OrphanRow, RunState, end_overdue, find_ended_runs, interrupt
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC, WORK_TOPIC
-from db.workbench.sessions.closing import record_rescue
+from db.workbench.sessions.closing import audit_takeover
 from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Takeover:
         fenced = await ReplicaProcesses(session).fence_silent(judge)
         closed = [*await close_lost(session), *await close_overdue(session, judge)]
         for one in closed:
-            await record_rescue(session, one)
+            await audit_takeover(session, one)
         interrupted = await interrupt_orphans(session, keep=keep)
         overdue = await end_overdue(session, judge, keep=keep)
         left_sessions, left_runs = await self._find_left(session, judge)

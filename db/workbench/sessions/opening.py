@@ -32,7 +32,7 @@ from db.workbench.connections.libpq import (
     learn_backend,
 )
 from db.workbench.execution.statement.read_only_notice import read_only_notice
-from db.workbench.sessions.closing import record_closed
+from db.workbench.sessions.closing import close_session_row
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
 from db.workbench.sql.pinned import pinned
@@ -96,7 +96,7 @@ async def forget_session(
         owner = row.owner_id
         if not await DatabaseSessions(session, owner).delete_opening(row.id):
             # The connection to our database was lost when the session was recorded as open.
-            await record_closed(session, owner, row.id, CloseReason.LOST, keep=keep)
+            await close_session_row(session, owner, row.id, CloseReason.LOST, keep=keep)
         if key is not None:
             await Idempotency(session, row.owner_id).forget(key)
         await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error)

@@ -30,9 +30,9 @@ from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC
 from db.workbench.sessions.closing import (
+    audit_close,
+    close_session_row,
     publish_session,
-    record_close,
-    record_closed,
     topic_of_session,
 )
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
@@ -173,7 +173,7 @@ class DatabaseSessionsService:
 
         async def record(session: Session) -> Sequence[RunRow]:
             owner, session_id = closed.owner_id, closed.id
-            runs = await record_closed(session, owner, session_id, reason, keep=keep)
+            runs = await close_session_row(session, owner, session_id, reason, keep=keep)
             await UnendedBackends(session).add([session_id], process=process)
             return runs
 
@@ -184,7 +184,7 @@ class DatabaseSessionsService:
     async def end_backend(self, subject: str, left: SessionBackend | OrphanRow) -> None:
         """Terminates the backend of an ended session or run, and forgets that it had to."""
         await load_drivers()
-        from db.workbench.sessions.rescue import end_backend
+        from db.workbench.sessions.backend_termination import end_backend
 
         process = self._runner.process
         await end_backend(self._workbench, subject, left)
@@ -198,7 +198,7 @@ class DatabaseSessionsService:
     ) -> None:
         if backends:
             await load_drivers()
-            from db.workbench.sessions.rescue import end_statements
+            from db.workbench.sessions.backend_termination import end_statements
 
             await end_statements(self._workbench, owner, connection_id, backends)
 
@@ -255,7 +255,7 @@ class DatabaseSessionsService:
             for row in rows:
                 asked = await DatabaseSessions(session, owner).request_close(row.id)
                 if asked is not None:
-                    await record_close(session, asked, CloseReason.CLIENT)
+                    await audit_close(session, asked, CloseReason.CLIENT)
 
         await self._database.transaction(request, reserved=True)
         for row in rows:

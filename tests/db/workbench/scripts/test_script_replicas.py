@@ -92,7 +92,7 @@ def seat(replica: OpenReplica, sit: Callable[[RunServer], Desk]) -> Callable[...
         async with (
             replica(**options) as server,
             serve_sessions(server, **(limits or {})) as sessions,
-            serve_scripts(server, sessions, rescue_interval_s=0.5) as scripts,
+            serve_scripts(server, sessions, orphans_interval_s=0.5) as scripts,
         ):
             yield Seat(server, sessions, scripts, sit(server))
 

@@ -18,7 +18,7 @@ from db.postgres.sessions import Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
 from db.workbench.execution.request.run_request import RunRequest
-from db.workbench.sessions import rescue, service
+from db.workbench.sessions import backend_termination, service
 from db.workbench.sessions.maintenance import Takeover
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -202,7 +202,7 @@ async def test_backend_of_a_session_that_was_closed_for_a_hung_process_is_ended_
         row = await hung.open()
         monkeypatch.setattr(hung.service.holder, "check", ignore)
         with monkeypatch.context() as patched:
-            patched.setattr(rescue, "_terminate", hang)
+            patched.setattr(backend_termination, "_terminate", hang)
             closed = await other.service.close(other.owner, row.id)
         assert closed.close_reason == CloseReason.CLIENT
         await other.takeover().run()

@@ -94,7 +94,7 @@ async def test_session_whose_end_cannot_be_recorded_is_not_held(
     async def fail(*_: object, **__: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(holder, "record_closed", fail)
+    monkeypatch.setattr(holder, "close_session_row", fail)
     [task] = database_sessions.holder._tasks
     database_sessions.holder.held[row.id].close(CloseReason.CLIENT)
     async with patience():
