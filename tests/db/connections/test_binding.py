@@ -21,7 +21,7 @@ from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
 from tests.db.connections.test_drafts import WHOLE
-from tests.db.connections.test_repository import Desk
+from tests.db.connections.test_repository import ConnectionOwner
 from tests.fixtures.workbench import until
 
 BEFORE: dict[str, Any] = with_defaults(WHOLE) | {
@@ -87,11 +87,11 @@ def test_binding_error_names_changed_fields() -> None:
 
 
 @pytest.fixture
-def desk(committed: Database, committed_owner: OwnerId) -> Desk:
-    return Desk(committed, committed_owner)
+def desk(committed: Database, committed_owner: OwnerId) -> ConnectionOwner:
+    return ConnectionOwner(committed, committed_owner)
 
 
-async def test_change_refuses_secret_sealed_for_changed_destination(desk: Desk) -> None:
+async def test_change_refuses_secret_sealed_for_changed_destination(desk: ConnectionOwner) -> None:
     seen = await desk.create()
     await desk.change(seen, host="other.example.com")
     with pytest.raises(Conflict, match="changed at the same time"):
@@ -110,7 +110,7 @@ async def test_change_refuses_secret_sealed_for_changed_destination(desk: Desk) 
     ],
 )
 async def test_change_is_safe_under_concurrency(
-    desk: Desk, first: dict[str, Any], second: dict[str, Any], error: type[Exception]
+    desk: ConnectionOwner, first: dict[str, Any], second: dict[str, Any], error: type[Exception]
 ) -> None:
     """The second change begins after the first has updated the row, before its commit."""
     seen = await desk.create()

@@ -10,8 +10,8 @@ from db.postgres.engine import Database
 from tests.db.connections.test_drafts import TUNNEL, WHOLE
 
 
-class Desk:
-    """Runs each call in its own transaction, as the application does."""
+class ConnectionOwner:
+    """An owner, each of whose calls runs in its own transaction, as in the application."""
 
     def __init__(self, database: Database, owner: OwnerId) -> None:
         self.database = database
@@ -49,16 +49,16 @@ class Desk:
 
 
 @pytest.fixture
-def mine(database: Database, owner: OwnerId) -> Desk:
-    return Desk(database, owner)
+def mine(database: Database, owner: OwnerId) -> ConnectionOwner:
+    return ConnectionOwner(database, owner)
 
 
 @pytest.fixture
-def theirs(database: Database, other_owner: OwnerId) -> Desk:
-    return Desk(database, other_owner)
+def theirs(database: Database, other_owner: OwnerId) -> ConnectionOwner:
+    return ConnectionOwner(database, other_owner)
 
 
-async def test_connection_is_stored_without_readable_secrets(mine: Desk) -> None:
+async def test_connection_is_stored_without_readable_secrets(mine: ConnectionOwner) -> None:
     row = await mine.create({"sealed_password": b"sealed"}, ssh_tunnel=TUNNEL, read_only=True)
     assert await mine.do(lambda c: c.get(row.id)) == row
     assert (row.name, row.port, row.read_only, row.version) == ("Orders", 5432, True, 1)
@@ -68,7 +68,7 @@ async def test_connection_is_stored_without_readable_secrets(mine: Desk) -> None
     assert (await mine.seals(row)).sealed_password == b"sealed"
 
 
-async def test_change_keeps_absent_and_clears_null_fields(mine: Desk) -> None:
+async def test_change_keeps_absent_and_clears_null_fields(mine: ConnectionOwner) -> None:
     row = await mine.create(
         {"sealed_password": b"sealed"}, ssh_tunnel=TUNNEL, statement_timeout_ms=5
     )
@@ -81,7 +81,7 @@ async def test_change_keeps_absent_and_clears_null_fields(mine: Desk) -> None:
     assert not cleared.has_stored_password
 
 
-async def test_change_is_validated_as_a_whole(mine: Desk) -> None:
+async def test_change_is_validated_as_a_whole(mine: ConnectionOwner) -> None:
     row = await mine.create()
     with pytest.raises(BadInput, match="authority"):
         await mine.change(row, ssl_mode="VERIFY_CA")
@@ -93,14 +93,14 @@ async def test_change_is_validated_as_a_whole(mine: Desk) -> None:
         await mine.change(row, {"sealed_ssh_private_key": None})
 
 
-async def test_change_detects_lost_update(mine: Desk) -> None:
+async def test_change_detects_lost_update(mine: ConnectionOwner) -> None:
     row = await mine.create()
     await mine.change(row, expected_version=1, name="Invoices")
     with pytest.raises(Conflict):
         await mine.change(row, expected_version=1, name="Returns")
 
 
-async def test_last_connected_is_no_change_of_version(mine: Desk) -> None:
+async def test_last_connected_is_no_change_of_version(mine: ConnectionOwner) -> None:
     row = await mine.create()
     await mine.do(lambda c: c.record_connected(row.id))
     found = await mine.do(lambda c: c.get(row.id))
@@ -108,7 +108,9 @@ async def test_last_connected_is_no_change_of_version(mine: Desk) -> None:
     assert found == row._replace(last_connected_at=found.last_connected_at)
 
 
-async def test_connection_of_other_owner_is_not_found(mine: Desk, theirs: Desk) -> None:
+async def test_connection_of_other_owner_is_not_found(
+    mine: ConnectionOwner, theirs: ConnectionOwner
+) -> None:
     row = await theirs.create({"sealed_password": b"sealed"})
     assert await mine.do(lambda c: c.get(row.id)) is None
     with pytest.raises(Forbidden):
@@ -124,7 +126,7 @@ async def test_connection_of_other_owner_is_not_found(mine: Desk, theirs: Desk) 
         await mine.do(lambda c: c.remove(new_id()))
 
 
-async def test_connections_are_listed_by_name_case_insensitively(mine: Desk) -> None:
+async def test_connections_are_listed_by_name_case_insensitively(mine: ConnectionOwner) -> None:
     for name in ("beta", "Alpha", "ALPHA two", "gamma"):
         await mine.create(name=name)
     page = await mine.do(lambda c: c.page(Window(3)))

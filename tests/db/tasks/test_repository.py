@@ -16,8 +16,8 @@ NEWEST = SortOrder("created_at")
 EVERY = TaskFilter()
 
 
-class Desk:
-    """Runs each call in its own session, as the application does."""
+class TaskOwner:
+    """An owner, each of whose calls runs in its own session, as in the application."""
 
     def __init__(self, database: Database, owner: OwnerId) -> None:
         self.database = database
@@ -38,16 +38,16 @@ class Desk:
 
 
 @pytest.fixture
-def mine(database: Database, owner: OwnerId) -> Desk:
-    return Desk(database, owner)
+def mine(database: Database, owner: OwnerId) -> TaskOwner:
+    return TaskOwner(database, owner)
 
 
 @pytest.fixture
-def theirs(database: Database, other_owner: OwnerId) -> Desk:
-    return Desk(database, other_owner)
+def theirs(database: Database, other_owner: OwnerId) -> TaskOwner:
+    return TaskOwner(database, other_owner)
 
 
-async def test_create_trims_title_and_starts_open(mine: Desk) -> None:
+async def test_create_trims_title_and_starts_open(mine: TaskOwner) -> None:
     task = await mine.create("  Feed the elephant \n", "  ")
     assert task.title == "Feed the elephant"
     assert task.description is None
@@ -66,19 +66,21 @@ async def test_create_trims_title_and_starts_open(mine: Desk) -> None:
         ({"title": "x", "description": "x" * 1001}, "description"),
     ],
 )
-async def test_create_refuses_invalid_task(mine: Desk, values: dict[str, str], field: str) -> None:
+async def test_create_refuses_invalid_task(
+    mine: TaskOwner, values: dict[str, str], field: str
+) -> None:
     with pytest.raises(BadInput) as caught:
         await mine.do(lambda t: t.create(**values))
     assert caught.value.field == field
     assert await mine.do(lambda t: t.count(EVERY)) == 0
 
 
-async def test_create_accepts_maximum_lengths(mine: Desk) -> None:
+async def test_create_accepts_maximum_lengths(mine: TaskOwner) -> None:
     task = await mine.create("é" * 200, "x" * 1000)
     assert (len(task.title), len(task.description or "")) == (200, 1000)
 
 
-async def test_change_sets_only_named_fields(mine: Desk) -> None:
+async def test_change_sets_only_named_fields(mine: TaskOwner) -> None:
     task = await mine.create("one", "about it")
     changed = await mine.do(lambda t: t.change(task.id, title="two"))
     assert (changed.title, changed.description, changed.version) == ("two", "about it", 2)
@@ -88,14 +90,16 @@ async def test_change_sets_only_named_fields(mine: Desk) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"title": None}, {"completed": None}, {"title": " "}])
-async def test_change_refuses_null_for_required_fields(mine: Desk, changes: dict[str, Any]) -> None:
+async def test_change_refuses_null_for_required_fields(
+    mine: TaskOwner, changes: dict[str, Any]
+) -> None:
     task = await mine.create("one")
     with pytest.raises(BadInput):
         await mine.do(lambda t: t.change(task.id, **changes))
     assert await mine.do(lambda t: t.get(task.id)) == task
 
 
-async def test_completed_at_keeps_first_time(mine: Desk) -> None:
+async def test_completed_at_keeps_first_time(mine: TaskOwner) -> None:
     task = await mine.create("one")
     done = await mine.do(lambda t: t.change(task.id, completed=True))
     assert done.completed_at is not None
@@ -105,7 +109,7 @@ async def test_completed_at_keeps_first_time(mine: Desk) -> None:
     assert (reopened.completed, reopened.completed_at) == (False, None)
 
 
-async def test_change_detects_lost_update(mine: Desk) -> None:
+async def test_change_detects_lost_update(mine: TaskOwner) -> None:
     task = await mine.create("one")
     await mine.do(lambda t: t.change(task.id, title="two", expected_version=1))
     with pytest.raises(Conflict):
@@ -113,7 +117,7 @@ async def test_change_detects_lost_update(mine: Desk) -> None:
     assert (await mine.do(lambda t: t.get(task.id))).title == "two"
 
 
-async def test_change_without_values_checks_expected_version(mine: Desk) -> None:
+async def test_change_without_values_checks_expected_version(mine: TaskOwner) -> None:
     task = await mine.create("one")
     assert await mine.do(lambda t: t.change(task.id, expected_version=1)) == task
     await mine.do(lambda t: t.change(task.id, title="two"))
@@ -122,7 +126,7 @@ async def test_change_without_values_checks_expected_version(mine: Desk) -> None
     assert caught.value.field == "expectedVersion"
 
 
-async def test_missing_row_error_names_the_given_field(mine: Desk, theirs: Desk) -> None:
+async def test_missing_row_error_names_the_given_field(mine: TaskOwner, theirs: TaskOwner) -> None:
     task = await theirs.create("theirs")
     with pytest.raises(Forbidden) as forbidden:
         await mine.do(lambda t: t.require(task.id, field="taskId"))
@@ -133,7 +137,7 @@ async def test_missing_row_error_names_the_given_field(mine: Desk, theirs: Desk)
 
 @pytest.mark.parametrize("change", ["change", "toggle", "remove"])
 async def test_change_of_other_owner_is_forbidden_and_missing_is_not_found(
-    mine: Desk, theirs: Desk, change: str
+    mine: TaskOwner, theirs: TaskOwner, change: str
 ) -> None:
     task = await theirs.create("theirs")
     arguments = {"title": "mine now"} if change == "change" else {}
@@ -144,7 +148,7 @@ async def test_change_of_other_owner_is_forbidden_and_missing_is_not_found(
     assert await theirs.do(lambda t: t.get(task.id)) == task
 
 
-async def test_tasks_of_other_owner_are_not_visible(mine: Desk, theirs: Desk) -> None:
+async def test_tasks_of_other_owner_are_not_visible(mine: TaskOwner, theirs: TaskOwner) -> None:
     task = await theirs.create("secret")
     assert await mine.do(lambda t: t.get(task.id)) is None
     assert await mine.do(lambda t: t.get_many([task.id])) == []
@@ -157,7 +161,7 @@ async def test_tasks_of_other_owner_are_not_visible(mine: Desk, theirs: Desk) ->
     assert await mine.do(Tasks.remove_completed) == []
 
 
-async def test_toggle_reverses_completed(mine: Desk) -> None:
+async def test_toggle_reverses_completed(mine: TaskOwner) -> None:
     task = await mine.create("one")
     done = await mine.do(lambda t: t.toggle(task.id))
     assert done.completed
@@ -169,19 +173,19 @@ async def test_toggle_reverses_completed(mine: Desk) -> None:
 async def test_toggle_is_exact_under_concurrency(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    desk = Desk(committed, committed_owner)
-    task = await desk.create("one")
+    user = TaskOwner(committed, committed_owner)
+    task = await user.create("one")
     await asyncio.gather(
         *(
-            committed.write(lambda session: Tasks(session, desk.owner).toggle(task.id))
+            committed.write(lambda session: Tasks(session, committed_owner).toggle(task.id))
             for _ in range(101)
         )
     )
-    after = await desk.do(lambda t: t.get(task.id))
+    after = await user.do(lambda t: t.get(task.id))
     assert (after.completed, after.version) == (True, 102)
 
 
-async def test_page_follows_in_both_directions(mine: Desk) -> None:
+async def test_page_follows_in_both_directions(mine: TaskOwner) -> None:
     for number in range(7):
         await mine.create(f"{number}")
     order = SortOrder("created_at", descending=False)
@@ -199,7 +203,7 @@ async def test_page_follows_in_both_directions(mine: Desk) -> None:
     assert await mine.titles(between, order=order) == ["1", "2", "3"]
 
 
-async def test_page_is_stable_under_inserts_and_deletes(mine: Desk) -> None:
+async def test_page_is_stable_under_inserts_and_deletes(mine: TaskOwner) -> None:
     tasks = [await mine.create(f"{number}") for number in range(6)]
     page = await mine.do(lambda t: t.page(Window(2), EVERY, NEWEST))
     assert [row.title for row in page.rows] == ["5", "4"]
@@ -209,7 +213,7 @@ async def test_page_is_stable_under_inserts_and_deletes(mine: Desk) -> None:
     assert rest == ["3", "2", "1", "0"]
 
 
-async def test_page_sorts_titles_case_insensitively(mine: Desk) -> None:
+async def test_page_sorts_titles_case_insensitively(mine: TaskOwner) -> None:
     for title in ["beta", "Alpha", "alpha", "Beta", "Émile"]:
         await mine.create(title)
     order = SortOrder("sort_title", descending=False)
@@ -226,20 +230,20 @@ async def test_page_sorts_titles_case_insensitively(mine: Desk) -> None:
 @pytest.mark.parametrize(
     "cursor", ["", "nonsense", "WyJjcmVhdGVkX2F0Il0", "W10", "eyJhIjoxfQ", "é", "A" * 5000]
 )
-async def test_cursor_that_is_invalid_is_refused(mine: Desk, cursor: str) -> None:
+async def test_cursor_that_is_invalid_is_refused(mine: TaskOwner, cursor: str) -> None:
     with pytest.raises(BadInput) as caught:
         await mine.titles(Window(1, after=cursor))
     assert caught.value.field == "after"
 
 
-async def test_cursor_of_another_order_is_refused(mine: Desk) -> None:
+async def test_cursor_of_another_order_is_refused(mine: TaskOwner) -> None:
     await mine.create("one")
     page = await mine.do(lambda t: t.page(Window(1), EVERY, NEWEST))
     with pytest.raises(BadInput, match="another order"):
         await mine.titles(Window(1, after=page.cursor(0)), order=SortOrder("updated_at"))
 
 
-async def test_filters_are_combined(mine: Desk) -> None:
+async def test_filters_are_combined(mine: TaskOwner) -> None:
     milk, bread = await mine.create("Buy MILK", "two litres"), await mine.create("Buy bread")
     await mine.do(lambda t: t.toggle(milk.id))
     assert await mine.titles(Window(9), TaskFilter(completed=True)) == ["Buy MILK"]
@@ -254,14 +258,16 @@ async def test_filters_are_combined(mine: Desk) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["%", "_", "100%", "\\", "\\%", "'; DROP TABLE tasks; --"])
-async def test_search_escapes_wildcards(mine: Desk, pattern: str) -> None:
+async def test_search_escapes_wildcards(mine: TaskOwner, pattern: str) -> None:
     await mine.create("plain")
     assert await mine.titles(Window(9), TaskFilter(search=pattern)) == []
     await mine.create(f"with {pattern} in it")
     assert await mine.titles(Window(9), TaskFilter(search=pattern)) == [f"with {pattern} in it"]
 
 
-async def test_repository_runs_one_statement_per_call(mine: Desk, statements: Statements) -> None:
+async def test_repository_runs_one_statement_per_call(
+    mine: TaskOwner, statements: Statements
+) -> None:
     with statements.expected(1):
         task = await mine.create("one")
     with statements.expected(1):
