@@ -21,7 +21,7 @@ from db.users import Scopes
 from graph.context import Context
 from graph.executor import Operation, Plan, compile_plan
 from graph.executor.document import select_operation
-from graph.operations.limits import CostProgram, RequestLimits, read, weigh
+from graph.operations.limits import CostProgram, RequestLimits, parse_document, weigh
 from graph.operations.root_fields import ignores_token, is_urgent, required_scopes, root_field
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document in each error
@@ -151,7 +151,7 @@ class Plans:
 
     def _prepare(self, text: str, operation_name: str | None) -> Prepared:
         try:
-            document = read(text, self._limits)
+            document = parse_document(text, self._limits)
             operation = select_operation(document, operation_name)
             cost = weigh(operation.definition, operation.fragments, self._limits)
             if errors := validate(

@@ -67,7 +67,7 @@ class Weight:
     step: int | None = None  # of a fragment whose cost depends on page sizes
 
 
-def read(text: str, limits: RequestLimits) -> DocumentNode:
+def parse_document(text: str, limits: RequestLimits) -> DocumentNode:
     """Parses a document. Raises an error as soon as it exceeds the limits."""
     if len(text) > limits.characters:
         raise TooLarge(

@@ -7,7 +7,7 @@ from graphql import GraphQLError, get_introspection_query, parse
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.executor.document import select_operation
-from graph.operations.limits import CostProgram, RequestLimits, read, refuse_cost, weigh
+from graph.operations.limits import CostProgram, RequestLimits, parse_document, refuse_cost, weigh
 from graph.operations.limits.cost import _INTROSPECTION_LISTS
 from graph.schema import schema
 
@@ -203,7 +203,7 @@ def test_introspection_query_is_within_limits() -> None:
         input_value_deprecation=True,
         one_of=True,
     )
-    operation = select_operation(read(text, LIMITS), None)
+    operation = select_operation(parse_document(text, LIMITS), None)
     program = weigh(operation.definition, operation.fragments, LIMITS)
     assert program.introspects
     refuse_cost(program, {}, LIMITS.fields)
@@ -253,9 +253,9 @@ def test_introspection_estimates_do_not_apply_to_own_lists() -> None:
 )
 def test_parsing_stops_at_token_limit(text: str) -> None:
     with pytest.raises(GraphQLError):
-        read(text, LIMITS)
+        parse_document(text, LIMITS)
 
 
 def test_parsing_refuses_too_long_document() -> None:
     with pytest.raises(TooLarge, match="100,001 characters"):
-        read(" " * 100_001, LIMITS)
+        parse_document(" " * 100_001, LIMITS)
