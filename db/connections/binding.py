@@ -31,7 +31,6 @@ BOUND_TO: Mapping[str, tuple[str, ...]] = {
     "password": DATABASE,
     "ssh_password": TUNNEL,
     "ssh_private_key": TUNNEL,
-    "ssh_passphrase": TUNNEL,
 }
 """The columns that each secret is bound to, by its name."""
 
@@ -61,11 +60,6 @@ _PROMPTS: Mapping[str, tuple[str, str, str]] = {
         "SSH private key",
         "sshTunnel.privateKey",
         "Paste the private key again, with its passphrase if it has one.",
-    ),
-    "ssh_passphrase": (
-        "SSH passphrase",
-        "sshTunnel.passphrase",
-        "Paste the private key again, with its passphrase.",
     ),
 }
 

@@ -9,7 +9,7 @@ from db.connections.rules import RULES, SECRET_RULES, SshAuthMethod, SslMode
 from db.errors import BadInput
 from db.security.key_threads import KEY_THREADS
 
-SECRETS = ("password", "ssh_password", "ssh_private_key", "ssh_passphrase")
+SECRETS = ("password", "ssh_password", "ssh_private_key")
 """Each is sealed in its own column: `sealed_password` and so on."""
 TYPED_SECRETS = ("password", "ssh_password")
 """The secrets that can be typed to open a connection, without being saved with it."""
@@ -139,21 +139,9 @@ async def _parse_tunnel_secrets(
     elif "password" in tunnel:
         secrets["ssh_password"] = SECRET_RULES["ssh_password"].checked(tunnel["password"])
     if method != SshAuthMethod.PRIVATE_KEY:
-        secrets |= {"ssh_private_key": None, "ssh_passphrase": None}
+        secrets["ssh_private_key"] = None
     elif tunnel.get("private_key") is not None:
         passphrase = SECRET_RULES["ssh_passphrase"].checked(tunnel.get("passphrase"))
         secrets["ssh_private_key"] = await KEY_THREADS.run(
             owner, pem.private_key, tunnel["private_key"], passphrase
         )
-        secrets["ssh_passphrase"] = None  # the key is decrypted now
-
-
-async def decrypt_stored_key(secrets: Mapping[str, str], owner: UUID) -> dict[str, str]:
-    """Decrypts a private key that an earlier version stored with its passphrase."""
-    opened = dict(secrets)
-    passphrase = opened.pop("ssh_passphrase", None)
-    if passphrase is not None and "ssh_private_key" in opened:
-        opened["ssh_private_key"] = await KEY_THREADS.run(
-            owner, pem.private_key, opened["ssh_private_key"], passphrase
-        )
-    return opened

@@ -16,7 +16,6 @@ from db.connections import (
     TypedSeals,
     check_binding,
     check_connection,
-    decrypt_stored_key,
     secret_locations,
     typed_locations,
     with_defaults,
@@ -143,12 +142,11 @@ class Credentials:
     ) -> dict[str, str]:
         """Opens the stored secrets, except those that `entered` replaces."""
         places = secret_locations(row._asdict(), row=row.id, owner=owner)
-        opened = {
+        return {
             name: await self._vault.open(value, places[name])
             for name, value in zip(SECRETS, sealed, strict=True)
             if value is not None and name not in entered
         }
-        return await decrypt_stored_key(opened, owner)
 
     async def _open_typed(
         self, owner: OwnerId, row: ConnectionRow, seals: TypedSeals | None

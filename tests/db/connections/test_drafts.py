@@ -82,7 +82,6 @@ async def test_draft_separates_secrets_verbatim() -> None:
         "password": " pass word ",
         "ssh_password": "\t",
         "ssh_private_key": None,
-        "ssh_passphrase": None,
     }
     assert " pass word " not in taken.values.values()
 
@@ -91,11 +90,8 @@ async def test_draft_replaces_and_removes_tunnel_secrets() -> None:
     sealed = TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": written(OPENSSH, PASSPHRASE)}
     taken = await parse_draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
     assert taken.secrets["ssh_private_key"] == written(PKCS8)
-    assert taken.secrets["ssh_passphrase"] is None  # the stored key needs none
-    plain = await parse_draft({"ssh_tunnel": sealed | {"private_key": written(OPENSSH)}})
-    assert plain.secrets["ssh_passphrase"] is None
     gone = await parse_draft({"ssh_tunnel": None})
-    assert gone.secrets == dict.fromkeys(("ssh_password", "ssh_private_key", "ssh_passphrase"))
+    assert gone.secrets == dict.fromkeys(("ssh_password", "ssh_private_key"))
     assert gone.values["ssh_host"] is None
 
 

@@ -19,7 +19,6 @@ class Bastion:
     fingerprint: str | None
     password: str | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
-    passphrase: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,5 +66,4 @@ def _bastion(values: Mapping[str, Any], secrets: Mapping[str, str | None]) -> Ba
         fingerprint=values["ssh_host_key_fingerprint"],
         password=secrets.get("ssh_password"),
         private_key=secrets.get("ssh_private_key"),
-        passphrase=secrets.get("ssh_passphrase"),
     )

@@ -266,17 +266,16 @@ async def _login(
 
 
 async def _load_key(bastion: Bastion) -> asyncssh.SSHKey:
-    """Parses the key in a thread. The workbench passes it decrypted and validated (`pem`)."""
+    """Parses the key in a thread. It is stored decrypted and validated (`pem`)."""
     try:
         return await asyncio.to_thread(
             asyncssh.import_private_key,
             bastion.private_key or "",
-            bastion.passphrase,
             unsafe_skip_rsa_key_validation=True,
         )
     except (asyncssh.KeyImportError, ValueError):
         raise BadInput(
-            "The private key of the tunnel cannot be decrypted.",
+            "The private key of the tunnel cannot be read.",
             hint="Save the key again, with its passphrase if it has one.",
             field="sshTunnel.privateKey",
         ) from None

@@ -12,6 +12,7 @@ import asyncssh
 import psycopg
 import pytest
 
+from db.connections import pem
 from db.errors import BadInput, Forbidden, HowdahError
 from db.workbench.connections import connector as module
 from db.workbench.connections.connection_errors import HostKeyUnconfirmed, Unreachable
@@ -62,7 +63,8 @@ async def refusal(target: Target, bastion: Bastion, targets: Targets) -> HowdahE
 
 
 def keyed(server: SshServer, **changes: Any) -> Bastion:
-    usual = {"private_key": server.private_key, "passphrase": PASSPHRASE, "password": None}
+    """With the key as it is stored: without its passphrase."""
+    usual = {"private_key": pem.private_key(server.private_key, PASSPHRASE), "password": None}
     return server.bastion(auth_method="PRIVATE_KEY", **(usual | changes))
 
 
@@ -74,9 +76,7 @@ async def test_tunnel_with_password(
         await works(connector)
 
 
-async def test_tunnel_with_encrypted_key(
-    ssh_server: SshServer, target: Target, targets: Targets
-) -> None:
+async def test_tunnel_with_key(ssh_server: SshServer, target: Target, targets: Targets) -> None:
     async with laid(target, keyed(ssh_server), targets) as connector:
         await works(connector)
 
@@ -141,10 +141,10 @@ async def test_unauthorised_key_is_refused(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
-    error = await refusal(target, keyed(ssh_server, private_key=other, passphrase=None), targets)
+    error = await refusal(target, keyed(ssh_server, private_key=other), targets)
     assert (error.code, error.field) == ("BAD_USER_INPUT", "sshTunnel")
-    wrong = await refusal(target, keyed(ssh_server, passphrase="wrong"), targets)
-    assert wrong.field == "sshTunnel.privateKey"
+    unread = await refusal(target, keyed(ssh_server, private_key="none"), targets)
+    assert unread.field == "sshTunnel.privateKey"
 
 
 async def test_account_keys_are_not_offered(
