@@ -128,7 +128,7 @@ def names_query(schema: str) -> str:
 def parse_table(text: str) -> Table:
     try:
         return msgspec.json.decode(text, type=Table)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UnexpectedRows from error
 
 

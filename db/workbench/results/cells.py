@@ -161,8 +161,9 @@ def is_bytes(column: Column) -> bool:
 def content_of_cell(column: Column, text: bytes) -> bytes:
     """The content of the file of a cell: the bytes of a bytea, or the text.
 
-    The text of a bytea may be that of `bytea_output = escape`.
+    The text of a bytea may be that of `bytea_output = escape`, or anything of a hostile server.
     """
     if is_bytes(column) and text.startswith(b"\\x"):
-        return bytes.fromhex(text[2 : len(text) - len(text) % 2].decode())
+        with contextlib.suppress(ValueError):
+            return bytes.fromhex(text[2 : len(text) - len(text) % 2].decode())
     return text

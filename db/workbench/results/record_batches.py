@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from db.errors import Unavailable
+from db.errors import BadInput, Unavailable
 from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ class _Bridge:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    # Called in the encoding thread; both block
+    # Called in the encoding thread
+
+    def fail(self, failure: Exception) -> None:
+        """Is raised by `take`. The thread has to end the stream then."""
+        self._failure = failure
+
+    # These block
 
     def pull(self) -> list[bytes] | None:
         return self._await(self._next)
@@ -181,11 +187,23 @@ def _record_batches(
     while (lines := bridge.pull()) is not None:
         for start in range(0, len(lines) if types else 0, rows):
             columns = zip(*map(_decode, lines[start : start + rows]), strict=True)
-            arrays = [
-                Array(_numbers(column) if is_float else column, type)
-                for column, type, is_float in zip(columns, types, floats, strict=True)
-            ]
+            try:
+                arrays = [
+                    Array(_numbers(column) if is_float else column, type)
+                    for column, type, is_float in zip(columns, types, floats, strict=True)
+                ]
+            except OverflowError:  # a hostile server sends anything
+                bridge.fail(_too_large_integer())
+                return
             yield RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _too_large_integer() -> BadInput:
+    return BadInput(
+        "An integer of this result is larger than its type allows, so that it fits in no column.",
+        hint="Use CSV or JSONL.",
+        field="format",
+    )
 
 
 def _numbers(column: Sequence[float | str | None]) -> list[float | None]:

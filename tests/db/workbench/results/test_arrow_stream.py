@@ -13,7 +13,7 @@ import pytest
 from arro3.core import Table
 from arro3.io import read_ipc_stream
 
-from db.errors import Unavailable
+from db.errors import BadInput, Unavailable
 from db.row_scans.type_oids import BOOL, FLOAT4, FLOAT8, INT2, INT4, NUMERIC, TEXT
 from db.runs import Column
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
@@ -37,6 +37,12 @@ async def read(kinds: list[Column], *batches: list[list[Any]]) -> Table:
 def rows_of(table: Table) -> list[tuple[Any, ...]]:
     columns: list[list[Any]] = [column.to_pylist() for column in table.columns]
     return list(zip(*columns, strict=True))
+
+
+@pytest.mark.parametrize("number", [2**31, 10**30])
+async def test_integer_of_a_hostile_server_that_does_not_fit_is_an_error(number: int) -> None:
+    with pytest.raises(BadInput, match="larger than its type"):
+        await read(columns(("i", INT4)), [[1]], [[number]])
 
 
 async def test_arrow_keeps_types_and_values() -> None:
