@@ -113,7 +113,8 @@ class DatabaseConnection(CompletionFields, Node):
     database: str = attribute("Name of the database.")
     username: str = attribute("PostgreSQL role that logs in.")
     ssl_root_certificate: str | None = attribute(
-        "Root certificates that the server is verified with, as PEM text. Null if none are set."
+        "Root certificates that the server is verified with, as PEM text. Null if none are set.",
+        long="ssl_root_certificate",
     )
     read_only: bool = attribute("If true, every statement runs in a read-only transaction.")
     statement_timeout_ms: int | None = attribute(

@@ -87,12 +87,12 @@ class Notice:
     detail: str | None = attribute(
         "Further detail from the server. Null if there is none.", long="detail"
     )
-    hint: str | None = attribute("Suggestion from the server. Null if there is none.")
+    hint: str | None = attribute("Suggestion from the server. Null if there is none.", long="hint")
 
 
 @strawberry.type(description="Reason why a `QueryRun` did not succeed.")
 class RunError:
-    message: str = attribute("What happened.")
+    message: str = attribute("What happened.", long="message")
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
         "that the run was ended before the row had arrived. `explainQuery` and `changeRows` "
@@ -105,8 +105,12 @@ class RunError:
     severity: str | None = attribute(
         "`ERROR`, `FATAL` or `PANIC`. Null if the error does not come from PostgreSQL."
     )
-    detail: str | None = attribute("Further detail from PostgreSQL. Null if there is none.")
-    hint: str | None = attribute("What to do about it. Null if there is no suggestion.")
+    detail: str | None = attribute(
+        "Further detail from PostgreSQL. Null if there is none.", long="detail"
+    )
+    hint: str | None = attribute(
+        "What to do about it. Null if there is no suggestion.", long="hint"
+    )
     constraint: str | None = attribute("Name of the violated constraint. Null if there is none.")
     position: int | None = attribute(
         "Position of the error in `statement`, in Unicode characters, starting at 1. Null if the "
@@ -119,7 +123,8 @@ class RunError:
     )
     context: str | None = attribute(
         "Where the error occurred, in PostgreSQL's words, such as the functions that were called. "
-        "Null if PostgreSQL sent nothing."
+        "Null if PostgreSQL sent nothing.",
+        long="context",
     )
     source_line: int | None = attribute(
         "Line or row of the copied data that has the error, starting at 1. Null for other errors.",

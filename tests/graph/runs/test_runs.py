@@ -213,3 +213,16 @@ async def test_read_only_run_is_rolled_back(ada: Client, connection: str) -> Non
     ((number,),) = run["rows"]["rows"]
     status = (await execute(ada, connection, f"SELECT pg_xact_status('{number}')"))["run"]
     assert status["rows"]["rows"] == [["aborted"]]
+
+
+async def test_messages_of_an_error_that_an_operation_repeats_are_limited(
+    ada: Client, connection: str
+) -> None:
+    """A response of 90 MB from one run."""
+    failing = "DO $$ BEGIN RAISE EXCEPTION '%', repeat('x', 9000); END $$"
+    run = (await execute(ada, connection, failing))["run"]
+    messages = " ".join(f"m{number}: message" for number in range(10))
+    of_run = f"... on QueryRun {{ error {{ {messages} }} }}"
+    text = f"query($ids: [ID!]!) {{ nodes(ids: $ids) {{ {of_run} }} }}"
+    assert (await ada.send(text, ids=[run["id"]] * 1_000)).code == "TOO_LARGE"
+    assert (await ada.send(text, ids=[run["id"]])).code == "OK"
