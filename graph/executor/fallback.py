@@ -57,7 +57,12 @@ class CoreProgram(NamedTuple):
         return result if isinstance(result, ExecutionResult) else await result
 
     async def subscribe(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+        self,
+        *,
+        context: object,
+        variables: Mapping[str, Any] | None,
+        root: object = None,
+        max_fields: float = math.inf,  # noqa: ARG002 - as above
     ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
         result = graphql.subscribe(
             self.schema, self.operation.document, **self._options(context, variables, root)

@@ -109,9 +109,16 @@ class CompiledProgram:
         return run_steps(variant.steps, run, self._core.before_step)
 
     async def subscribe(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+        self,
+        *,
+        context: object,
+        variables: Mapping[str, Any] | None,
+        root: object = None,
+        max_fields: float = math.inf,
     ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
         """Open a subscription: an iterator of results, or one result with the errors.
+
+        `max_fields` is that of each result. The iterator raises ResultTooLarge, as `execute` does.
 
         Raises:
             TooManyInvalidValues: the variables are invalid and too many to describe.
@@ -129,7 +136,7 @@ class CompiledProgram:
             )
         except GraphQLError as error:
             return ExecutionResult(None, errors=[error])
-        return _results(events, variant.steps, context, values)
+        return _results(events, variant.steps, context, values, max_fields)
 
     def _coerce(self, variables: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
         """As `Variables.coerce`, but no condition may be null.
@@ -241,10 +248,12 @@ async def _results(
     steps: Sequence[Build],
     context: object,
     variables: VariableValues,
+    max_fields: float,
 ) -> AsyncIterator[ExecutionResult]:
     async with aclosing(events) as source:
         async for event in source:
-            yield await run_steps(steps, Run(context=context, root=event, variables=variables))
+            run = Run(context=context, root=event, variables=variables, max_fields=max_fields)
+            yield await run_steps(steps, run)
 
 
 async def _open_events(field: Field, run: Run, *, hide_suggestions: bool) -> AsyncIterable[Any]:

@@ -1,7 +1,6 @@
 """Runs prepared operations and encodes their results as JSON."""
 
 import contextlib
-import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
@@ -146,12 +145,10 @@ class Operations:
             slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
             if not prepared.plan.is_compiled_for(variables):
                 await self._compile(prepared, variables, context)
-            is_query = prepared.kind is OperationType.QUERY
-            if context.operation_reads is not None and is_query:
+            if context.operation_reads is not None and prepared.kind is OperationType.QUERY:
                 context.operation_reads.begin_query(context.statements)
-            max_fields = self.limits.fields if is_query else math.inf
             work = prepared.plan.execute(
-                context=context, variables=variables, max_fields=max_fields
+                context=context, variables=variables, max_fields=self.limits.fields
             )
             answer = _answer(await self._deadlines.within(work, slot), context.request_id)
         except ResultTooLarge as error:
@@ -202,9 +199,10 @@ class Operations:
             try:
                 if not prepared.plan.is_compiled_for(variables):
                     await self._compile(prepared, variables, context)
-                source = await self._deadlines.within(
-                    prepared.plan.subscribe(context=context, variables=variables), slot
+                opening = prepared.plan.subscribe(
+                    context=context, variables=variables, max_fields=self.limits.fields
                 )
+                source = await self._deadlines.within(opening, slot)
             finally:
                 slot.end()
         except _REFUSALS as error:

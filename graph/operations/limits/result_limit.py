@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from graphql import FieldNode, OperationDefinitionNode
+from graphql import FieldNode, OperationDefinitionNode, OperationType
 
 from db.errors import TooLarge
 from graph.executor import Operation, ResultTooLarge
@@ -29,6 +29,8 @@ def result_error(
     hint = "Request fewer fields, or split it into several operations."
     if shown:
         hint = f"Lower {' or '.join(reversed(shown))}, and fetch the rest page by page."
+    if operation.definition.operation is OperationType.MUTATION:
+        hint = f"What it has changed remains: read that first. {hint}"
     return TooLarge(
         f"The result has more than {error.limit:,} {error.items}; the operation was stopped.",
         hint=hint,

@@ -64,6 +64,21 @@ async def test_text_of_a_script_that_an_operation_repeats_is_limited(desk: Scrip
     assert (await desk.client.send(text, ids=[script["id"]] * 2)).code == "OK"
 
 
+async def test_texts_of_mutations_and_events_are_limited(desk: ScriptDesk) -> None:
+    """Each would have 80 MB."""
+    script = await desk.run("SELECT 1; SELECT 2; SELECT 3; SELECT 4 -- " + "-" * 400_000)
+    texts = " ".join(f"a{number}: script" for number in range(50))
+    repeated = f"runs(first: 4) {{ nodes {{ scriptRun {{ {texts} }} }} }}"
+    status = f"subscription($id: ID!) {{ scriptStatus(id: $id) {{ {repeated} }} }}"
+    async with desk.client.follow(status, id=script["id"]) as received:
+        assert [event.code async for event in received] == ["TOO_LARGE"]
+    cancel = f"""mutation($id: ID!) {{ cancelScript(input: {{id: $id}}) {{
+      scriptRun {{ {repeated} }} }} }}"""
+    answer = await desk.client.send(cancel, id=script["id"])
+    assert answer.code == "TOO_LARGE"
+    assert "What it has changed remains" in answer.errors[0]["extensions"]["hint"]
+
+
 async def test_script_whose_notices_are_too_large_stops(
     desk: ScriptDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
