@@ -4,6 +4,7 @@ from weakref import WeakSet
 
 import pytest
 
+from db.concurrency import retry_log
 from db.concurrency.retry_log import RetryLog
 from db.errors import Unavailable
 
@@ -54,6 +55,29 @@ def test_bug_has_one_traceback_until_the_task_succeeds(caplog: pytest.LogCapture
     task.succeeded()
     fail(task, KeyError("x"))
     assert len(caplog.records) == 2
+
+
+def test_outage_is_one_warning_whatever_the_tasks_notice_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fail(RetryLog(log, "read"), Unavailable("The connection dropped.", hint="Wait."))
+    fail(RetryLog(log, "count"), down())
+    assert caplog.messages == ["cannot read, will retry: The connection dropped."]
+
+
+def test_task_that_never_succeeds_hides_no_later_outage(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the code UNAVAILABLE."""
+    monkeypatch.setattr(retry_log, "OUTAGE_BEGINS_S", 0)
+    sweep, heartbeat = RetryLog(log, "sweep files"), RetryLog(log, "send a heartbeat")
+    for _ in range(3):
+        fail(sweep, Unavailable("The object store failed.", hint="Retry."))
+        fail(heartbeat, down())
+    assert caplog.messages == [
+        "cannot sweep files, will retry: The object store failed.",
+        "cannot send a heartbeat, will retry: The database is down.",
+    ]
 
 
 def test_task_that_ended_while_it_failed_hides_no_later_outage(
