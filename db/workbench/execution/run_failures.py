@@ -49,7 +49,7 @@ _NO_SESSION_STATE = (
     "Use it in the session that made it, which `openSession` opens: other runs share no state."
 )
 HINTS = {
-    "08P01": "Pass one value in `parameters` of `executeQuery` for each of $1, $2 ... in the "
+    "08P01": "Pass one value in `parameters` for each of $1, $2 ... in the "
     "statement. A script has no parameters: write the values into it.",
     "25001": "Send it as a single statement, not in a function, and without `readOnly`: "
     "PostgreSQL runs this command only outside a transaction.",
