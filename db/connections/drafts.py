@@ -55,8 +55,6 @@ async def parse_draft(fields: Mapping[str, Any], *, owner: UUID | None = None) -
             values[name] = (
                 None if not value else await KEY_THREADS.run(owner, pem.root_certificates, value)
             )
-        elif name == "read_only":
-            values[name] = bool(value)
         else:
             values[name] = RULES[name].checked(value)
     return Draft(values, secrets)

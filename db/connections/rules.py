@@ -102,6 +102,20 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
+class TrueOrFalse:
+    """Refuses null: it would end the protection of a read-only connection unnoticed."""
+
+    field: str
+
+    def checked(self, value: Any) -> Any:
+        if value is None:
+            raise BadInput(
+                f"`{self.field}` is null.", hint="Pass true or false, or omit it.", field=self.field
+            )
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Nullable:
     """Accepts null; other values must satisfy `rule`."""
 
@@ -134,6 +148,7 @@ RULES: Mapping[str, Any] = {
     "database": Exact("database", max_length=MAX_NAME_LENGTH),
     "username": Exact("username", max_length=MAX_NAME_LENGTH),
     "ssl_mode": OneOf("sslMode", tuple(SslMode)),
+    "read_only": TrueOrFalse("readOnly"),
     "statement_timeout_ms": Nullable(IntegerRange("statementTimeoutMs", 1, LONGEST_TIMEOUT_MS)),
     "ssh_host": Host("sshTunnel.host"),
     "ssh_port": IntegerRange("sshTunnel.port", 1, 65_535),
@@ -141,7 +156,7 @@ RULES: Mapping[str, Any] = {
     "ssh_auth_method": OneOf("sshTunnel.authMethod", tuple(SshAuthMethod)),
     "ssh_host_key_fingerprint": Nullable(Fingerprint("sshTunnel.hostKeyFingerprint")),
 }
-"""Rules by column. Certificates are parsed by `pem`; booleans need no rule."""
+"""Rules by column. Certificates are parsed by `pem`."""
 
 SECRET_RULES: Mapping[str, Any] = {
     "password": Nullable(Exact("password", max_length=MAX_PASSWORD_LENGTH)),

@@ -95,7 +95,7 @@ class SaveConnectionInput:
     ssh_tunnel: SshTunnelInput | None = optional(_SSH_TUNNEL)
     read_only: bool | None = optional(
         "If true, every statement runs in a read-only transaction. A new connection defaults to "
-        "false."
+        "false. Cannot be null."
     )
     statement_timeout_ms: int | None = optional(
         "Default statement timeout in milliseconds, 1 to 3,600,000. Null uses the server default."

@@ -48,6 +48,7 @@ async def test_draft_requires_fields_of_new_connection(name: str) -> None:
         ({"password": ""}, "password"),
         ({"password": "a\0b"}, "password"),
         ({"ssl_mode": "ALLOW"}, "sslMode"),
+        ({"read_only": None}, "readOnly"),
         ({"ssl_root_certificate": "/etc/passwd"}, "sslRootCertificate"),
         ({"statement_timeout_ms": 0}, "statementTimeoutMs"),
         ({"statement_timeout_ms": 3_600_001}, "statementTimeoutMs"),
