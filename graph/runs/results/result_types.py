@@ -10,13 +10,15 @@ from graph.kit.scalars import SafeInt
 
 graphql_enum(
     "State of a `QueryRun` or `ScriptRun`. Every state except `QUEUED` and `RUNNING` is final.",
-    QUEUED="The run waits for a free slot.",
+    QUEUED="The run waits for a free slot, or for its turn in its session.",
     RUNNING="The run connects, executes its statement or receives rows.",
     SUCCEEDED="The statement succeeded and all kept rows can be read.",
     FAILED="The run failed. `error` has the reason.",
-    CANCELLED="The viewer cancelled the run with `cancelQuery`.",
+    CANCELLED="`cancelQuery`, `cancelScript` or `explainQuery` cancelled the run, or its session "
+    "was closed with the reason `CLIENT` while the statement ran.",
     TIMED_OUT="The run exceeded `timeoutMs`.",
-    INTERRUPTED="The Howdah server that executed the run stopped.",
+    INTERRUPTED="The Howdah server that executed the run stopped, or its session was closed before "
+    "the statement began or for another reason. `error` says which.",
 )(RunState)
 
 graphql_enum(
