@@ -210,7 +210,8 @@ class Operations:
             yield self._with_cost(refusal, prepared, variables, context)
             return
         if isinstance(source, ExecutionResult):
-            yield self._with_cost(_answer(source, request_id), prepared, variables, context)
+            refusal = refuse(*(source.errors or ()), request_id=request_id)
+            yield self._with_cost(refusal, prepared, variables, context)
             return
         following.note("OK")
         try:

@@ -260,6 +260,12 @@ async def test_subscription_error_is_reported_and_ends_it() -> None:
     assert last.errors[0]["extensions"]["field"] == "name"
 
 
+async def test_subscription_that_cannot_be_opened_is_refused() -> None:
+    """Nothing was executed, so that the response has no `data`."""
+    (only,) = await follow("subscription { forever }")
+    assert (only.code, only.ran, b'"data"' in only.payload) == ("UNAUTHENTICATED", False, False)
+
+
 async def test_subscription_events_do_not_share_loaders() -> None:
     operations = Operations(plans(), limits=RequestLimits())
     prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"), context())
