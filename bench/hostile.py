@@ -20,7 +20,7 @@ from graph.operations import Operations, Plans, Refused, refuse
 from graph.operations.limits import RequestLimits
 from graph.schema import schema
 from graph.server.uvicorn_server import _settle_memory
-from graph.transport.http.request_parsing import from_body
+from graph.transport.http.request_parsing import from_body, read_body
 from tests.fixtures.hostile import REQUESTS, body_of
 
 GOAL_MS = 80.0
@@ -58,7 +58,8 @@ async def answer(operations: Operations, body: bytes) -> str:
         return {"type": "http.request", "body": body, "more_body": False}
 
     context = Context(services=cast("Services", SimpleNamespace()), viewer=None, request_id="bench")
-    request = await from_body(HEADERS, receive, max_bytes=RequestLimits().body_bytes)
+    max_bytes = RequestLimits().body_bytes
+    request = from_body(await read_body(HEADERS, receive, max_bytes=max_bytes))
     try:
         prepared = await operations.prepare(request, context)
     except Refused as refused:

@@ -27,6 +27,7 @@ from graph.operations import (
 )
 from graph.transport.compression import Compressor
 from graph.transport.fair_turns import FairTurns
+from graph.transport.large_requests import LargeRequests
 from graph.transport.origins import Origins
 from graph.transport.socket_limit import SocketLimit
 
@@ -110,6 +111,7 @@ class Gateway:
     turns: FairTurns = field(default_factory=FairTurns)
     user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
     compressor: Compressor = field(default_factory=Compressor)
+    large_requests: LargeRequests = field(default_factory=LargeRequests)
 
     def viewer(self, authorization: str | None) -> Awaitable[Viewer | None]:
         return self.authenticate(self.services, authorization)

@@ -6,7 +6,7 @@ and of the server. A task that ends the socket raises `_Closed`; the group cance
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -14,12 +14,13 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from db.client_networks import network_of
-from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
+from db.errors import Forbidden, HowdahError, Overloaded, RateLimited, Unauthenticated
 from db.postgres.standbys import OperationReads
 from graph.auth import Viewer
 from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
+from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
 from graph.transport.seen_header import SEEN_HEADER
@@ -112,6 +113,8 @@ class _Socket:
         self._authorization: str | None = None
         self._viewer: Viewer | None = None
         self._keeps_position = False
+        self._lease: MemoryLease | None = None
+        """Of the message that is handled, unless its operation has taken it over."""
 
     async def serve(self) -> None:
         try:
@@ -131,6 +134,12 @@ class _Socket:
     def leave(self) -> None:
         """Call at the end of the socket."""
         self._slot.leave()
+        self._release_lease()
+
+    def _release_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
 
     async def _initialise(self) -> None:
         """Wait for `connection_init`, and authenticate the client."""
@@ -194,12 +203,18 @@ class _Socket:
             )
             await self._send_error(message.id, refuse(error, request_id=new_request_id()))
             return
-        self._running[message.id] = tasks.create_task(self._run(message))
+        task = self._running[message.id] = tasks.create_task(self._run(message))
+        if self._lease is not None:
+            task.add_done_callback(self._lease.release)
+            self._lease = None
+
+    @property
+    def _sender(self) -> Hashable:
+        return self._viewer.id if self._viewer else network_of(address_of(self._websocket.scope))
 
     async def _wait_for_turn(self) -> None:
         """For a message that starts no operation, which would be admitted."""
-        address = network_of(address_of(self._websocket.scope))
-        await self._gateway.turns.wait(self._viewer.id if self._viewer else address)
+        await self._gateway.turns.wait(self._sender)
 
     async def _run(self, message: Subscribe) -> None:
         """Run one operation until its last message."""
@@ -248,11 +263,17 @@ class _Socket:
         raise _Closed(4403, _reason(error))
 
     async def _receive(self) -> Message:
+        self._release_lease()
         try:
             text = await self._websocket.receive_text()
             if len(text) > self._gateway.operations.limits.body_bytes:
                 raise _Closed(1009, "Message too big")
+            if len(text) >= LARGE_CHARACTERS:
+                requests = self._gateway.large_requests
+                self._lease = await requests.lease(self._sender, len(text), text.count(","))
             return _decode(text)
+        except (RateLimited, Overloaded) as error:
+            raise _Closed(1013, error.message) from None
         except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError):  # KeyError: no text
             raise _Closed(4400, "Invalid message") from None
 

@@ -24,10 +24,12 @@ from graph.transport.http.request_parsing import (
     from_body,
     from_query_string,
     query_values,
+    read_body,
 )
 from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
+from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
 from graph.transport.request_ids import begin_request
 from graph.transport.seen_header import SEEN_HEADER
 
@@ -120,27 +122,32 @@ class _Exchange:
         if token is not None or method in {"PUT", "DELETE"}:
             await self._serve_reserved_stream(token)
             return
-        request = await self._read()
-        authorization = self._authorization()
+        body = await self._read_body()
         viewer, token_error = None, None
         try:
-            viewer = await self._gateway.viewer(authorization)
+            viewer = await self._gateway.viewer(self._authorization())
         except HowdahError as error:
             token_error = error
-        context = self._gateway.context(viewer, self._request_id, self._scope)
-        context.refresh_cookie = self._cookie
-        context.operation_reads = self._operation_reads(viewer)
+        lease = await self._lease(body, viewer) if body and len(body) >= LARGE_CHARACTERS else None
         try:
-            prepared = await self._gateway.operations.prepare(
-                request, context, token_error=token_error
-            )
-        except Refused as refused:
-            if token_error is not None:
-                raise token_error from None
-            await self._gateway.turns.wait(network_of(address_of(self._scope)))
-            await self._reply(refuse(*refused.errors, request_id=self._request_id))
-            return
-        await self._run(prepared, request, context)
+            request = self._parse(body)
+            context = self._gateway.context(viewer, self._request_id, self._scope)
+            context.refresh_cookie = self._cookie
+            context.operation_reads = self._operation_reads(viewer)
+            try:
+                prepared = await self._gateway.operations.prepare(
+                    request, context, token_error=token_error
+                )
+            except Refused as refused:
+                if token_error is not None:
+                    raise token_error from None
+                await self._gateway.turns.wait(network_of(address_of(self._scope)))
+                await self._reply(refuse(*refused.errors, request_id=self._request_id))
+                return
+            await self._run(prepared, request, context)
+        finally:
+            if lease is not None:
+                lease.release()
 
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
@@ -180,10 +187,7 @@ class _Exchange:
                 await self._open_reserved_stream(streams, stream)
             case "POST":
                 stream = streams.find(token or "", viewer)
-                request = await self._read()
-                context = self._gateway.context(viewer, self._request_id, self._scope)
-                context.operation_reads = self._operation_reads(viewer)
-                stream.start(request, context, self._gateway, authorization)
+                await self._start_on(stream, viewer, authorization)
                 await self._send_text(202)
             case "DELETE":
                 stream = streams.find(token or "", viewer)
@@ -194,6 +198,23 @@ class _Exchange:
                     f"The method {method} is not supported on an event stream.",
                     b"DELETE, GET, POST, PUT",
                 )
+
+    async def _start_on(
+        self, stream: ReservedStream, viewer: Viewer | None, authorization: str | None
+    ) -> None:
+        body = await self._read_body() or b""
+        is_large = len(body) >= LARGE_CHARACTERS
+        lease = await self._lease(body, viewer) if is_large else None
+        try:
+            context = self._gateway.context(viewer, self._request_id, self._scope)
+            context.operation_reads = self._operation_reads(viewer)
+            running = stream.start(self._parse(body), context, self._gateway, authorization)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        if lease is not None:
+            running.add_done_callback(lease.release)
 
     async def _open_reserved_stream(self, streams: ReservedStreams, stream: ReservedStream) -> None:
         if self._accept.stream != EVENT_STREAM:
@@ -209,15 +230,23 @@ class _Exchange:
             )
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _read(self) -> GraphQLRequest:
+    async def _read_body(self) -> bytes | None:
+        """None if the request is in the query string."""
         match self._scope["method"]:
             case "POST" | "QUERY":
                 max_bytes = self._gateway.operations.limits.body_bytes
-                return await from_body(self._headers, self._receive, max_bytes=max_bytes)
+                return await read_body(self._headers, self._receive, max_bytes=max_bytes)
             case "GET" | "HEAD":  # uvicorn omits the body of HEAD
-                return from_query_string(self._scope)
+                return None
             case method:
                 raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
+
+    def _parse(self, body: bytes | None) -> GraphQLRequest:
+        return from_query_string(self._scope) if body is None else from_body(body)
+
+    async def _lease(self, body: bytes, viewer: Viewer | None) -> MemoryLease:
+        sender = viewer.id if viewer else network_of(address_of(self._scope))
+        return await self._gateway.large_requests.lease(sender, len(body), body.count(b","))
 
     def _operation_reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys

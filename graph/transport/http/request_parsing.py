@@ -31,15 +31,17 @@ _decode_object = msgspec.json.Decoder(dict[str, Any] | None).decode
 _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
 
 
-async def from_body(
-    headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int
-) -> GraphQLRequest:
+async def read_body(headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int) -> bytes:
     _check_content_type(headers)
     _check_declared_length(headers, max_bytes)
     message = await receive()
-    body = message.get("body", b"")
+    body: bytes = message.get("body", b"")
     if message["type"] == "http.disconnect" or message.get("more_body") or len(body) > max_bytes:
         body = await _read_rest(message, receive, max_bytes)
+    return body
+
+
+def from_body(body: bytes) -> GraphQLRequest:
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -78,7 +78,7 @@ class ReservedStream:
         context: Context,
         gateway: Gateway,
         authorization: str | None,
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Starts an operation, named by `operationId` in the extensions of its request.
 
         It ends with the session of `authorization`, which may be another one than the stream's.
@@ -106,7 +106,8 @@ class ReservedStream:
                 hint="End some of them by DELETE, or reserve another stream.",
             )
         running = self._run(operation_id, request, context, gateway, authorization)
-        self._running[operation_id] = asyncio.create_task(running)
+        task = self._running[operation_id] = asyncio.create_task(running)
+        return task
 
     def end(self, operation_id: str | None) -> None:
         """Ends an operation of the client; one that has already ended is not an error."""

@@ -1,0 +1,54 @@
+"""Limits the memory of the large requests that a sender has in progress.
+
+Decoded, a body of 1 MB takes up to 24 MB. Requests wait after that for what admits operations, so
+that a hundred connections without an account filled 2.4 GB.
+"""
+
+from collections.abc import Hashable
+
+from db.concurrency.fair_slots import FairSlots
+
+LARGE_CHARACTERS = 65_536
+MIB_OF_ONE_SENDER = 256
+MAX_WAITING = 2_000
+MAX_WAIT_S = 30.0
+_BYTES_OF_A_VALUE = 128  # an empty object in a list has 72, a member of an object up to 200
+
+
+class MemoryLease:
+    """Memory that a request may use until it is released."""
+
+    def __init__(self, slots: FairSlots, sender: Hashable, weight: int) -> None:
+        self._slots = slots
+        self._sender = sender
+        self._weight = weight
+
+    def release(self, _: object = None) -> None:
+        """Idempotent. Takes what the callback of a task gets."""
+        weight, self._weight = self._weight, 0
+        if weight:
+            self._slots.release(self._sender, weight)
+
+
+class LargeRequests:
+    """Requests of one sender wait in order of arrival; small ones do not wait."""
+
+    def __init__(self) -> None:
+        self._slots = FairSlots(
+            "large requests",
+            of_one_user=lambda: MIB_OF_ONE_SENDER,
+            max_waiting=MAX_WAITING,
+            wait_s=MAX_WAIT_S,
+        )
+
+    async def lease(self, sender: Hashable, size: int, commas: int) -> MemoryLease:
+        """Call before a request is decoded, and release when its operation has ended.
+
+        `commas` of its JSON tell how many values it has at most.
+
+        Raises:
+            RateLimited, Overloaded: Others of the sender take too long.
+        """
+        weight = 1 + (size + commas * _BYTES_OF_A_VALUE) // 2**20
+        await self._slots.acquire(sender, weight)
+        return MemoryLease(self._slots, sender, weight)
