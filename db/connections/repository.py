@@ -62,7 +62,6 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     sealed_password: Mapped[bytes | None]
     sealed_ssh_password: Mapped[bytes | None]
     sealed_ssh_private_key: Mapped[bytes | None]
-    sealed_ssh_passphrase: Mapped[bytes | None]  # always null: keys are stored decrypted
     last_connected_at: Mapped[TimestampText | None]
     secrets_version: Mapped[int] = mapped_column(server_default="0")
     disconnect_count: Mapped[int] = mapped_column(server_default="0")
