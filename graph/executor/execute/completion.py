@@ -62,6 +62,11 @@ def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     non_null = is_non_null_type(type_)
 
     def fail(error: Exception, path: Path, run: Run) -> Any:
+        if run.log.is_full and not isinstance(error, ResultTooLarge):
+            stopped = run.log.stop()
+            if stopped is None:
+                return None
+            error = stopped
         if isinstance(error, ResultTooLarge):
             error.path = error.path or path_as_list(path)
             raise error

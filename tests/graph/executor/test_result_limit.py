@@ -8,6 +8,7 @@ import strawberry
 from graphql import parse
 
 from graph.executor import ResultTooLarge, compile_plan
+from graph.executor.execute import run as run_module
 from graph.executor.execute.run import FIELD_CHARACTERS
 from graph.executor.hints import LONG_TEXT, resolving_many
 
@@ -47,6 +48,10 @@ class Box:
     async def boxes(self, first: int) -> list["Box"] | None:
         await asyncio.sleep(0)
         return [Box() for _ in range(first)]
+
+    @strawberry.field
+    async def bad(self) -> str | None:
+        raise ValueError("bad")
 
     @strawberry.field
     async def later(self, info: strawberry.Info[list[str], None]) -> str | None:
@@ -92,6 +97,16 @@ async def test_stopped_run_cancels_the_rest_and_names_the_position() -> None:
         await run(text, max_fields=10, context=cancelled)
     assert [key for key in caught.value.path if isinstance(key, str)][:2] == ["a", "b"]
     assert cancelled == ["cancelled"]
+
+
+async def test_run_stops_after_so_many_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "MAX_ERRORS", 5)
+    plan = compile_plan(schema._schema, parse("query($n: Int!) { boxes(first: $n) { bad } }"), None)
+    few = await plan.execute(context=None, variables={"n": 5})
+    assert len(few.errors or ()) == 5
+    with pytest.raises(ResultTooLarge, match="more than 5 errors") as caught:
+        await plan.execute(context=None, variables={"n": 6})
+    assert caught.value.path == ["boxes", 5, "bad"]
 
 
 async def test_result_is_not_limited_by_default() -> None:
