@@ -39,7 +39,7 @@ from graph.transport import (
     websocket,
 )
 from graph.transport.files import file_routes, result_routes
-from graph.transport.files.byte_responses import json_errors
+from graph.transport.files.byte_responses import json_errors, recordings_ended
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins
@@ -188,13 +188,14 @@ def read_listed_documents(settings: Settings) -> ListedDocuments | None:
 async def _publishing(
     services: Services, metrics: Metrics | None, lag: LoopLag
 ) -> AsyncIterator[None]:
-    """Streams the audit log, and the metrics of a worker to the others."""
+    """Streams the audit log to its last record, and the metrics of a worker to the others."""
     with lag.measured():
         async with (
             in_background(metrics.keep_publishing(), name="metrics") if metrics else nullcontext(),
             streaming_audit_log(services.database, services.settings.audit_log),
         ):
             yield
+            await recordings_ended()
 
 
 def _operations(

@@ -9,6 +9,7 @@ from db.errors import BadInput
 from db.postgres.engine import Database
 from db.settings import Settings
 from graph.app import build_app
+from graph.transport.files import byte_responses
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import TEMPLATE
 from tests.fixtures.patience import PATIENCE_S
@@ -61,6 +62,20 @@ async def test_stopping_server_finishes_running_operations(door: Door) -> None:
         await server.stop.wait()
         door.answers.set()
         assert (await answer).json() == {"data": {"hello": "Hello, you!"}}
+
+
+async def test_stopping_server_waits_for_the_records_of_downloads(door: Door) -> None:
+    is_recorded = False
+
+    async def record() -> None:
+        nonlocal is_recorded
+        for _ in range(100):
+            await asyncio.sleep(0)
+        is_recorded = True
+
+    async with calling(toy_app(door)):
+        byte_responses._recordings.start(record(), name="audit: download")
+    assert is_recorded
 
 
 @pytest.mark.parametrize("listed", ["*", "app.example.com", "https://", "https://a.com, nonsense"])

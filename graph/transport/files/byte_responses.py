@@ -43,6 +43,9 @@ UNTRUSTED_CONTENT_HEADERS = {
 
 log = logging.getLogger(__name__)
 
+RECORD_S = 5.0
+"""A server that stops waits this long for the audit log."""
+
 _recordings = TaskSet()
 
 
@@ -84,6 +87,11 @@ async def recorded_download(
         task = _recordings.start(work, name="audit: download")
         if outcome == AuditOutcome.SUCCEEDED:
             await asyncio.shield(task)
+
+
+async def recordings_ended() -> None:
+    """Call before the database is closed: a shutdown ends downloads, which are recorded then."""
+    await _recordings.wait(RECORD_S)
 
 
 async def _record(database: Database, kind: AuditKind, actor: Actor, **event: Any) -> None:
