@@ -1,4 +1,4 @@
-"""The server of a user chooses how long the login with a password takes to compute."""
+"""The server of a user chooses how long the login and its TLS take to compute."""
 
 import asyncio
 import base64
@@ -22,6 +22,8 @@ from tests.fixtures.patience import patience
 
 SASL, SASL_CONTINUE = 10, 11
 ENDLESS = 2**31 - 1
+GROUP = b"\x30\x82\x01\x08\x02\x82\x01\x01\x00" + b"\xff" * 256 + b"\x02\x01\x02"
+"""A sequence of the integers 2^2048 - 1 and 2, in DER."""
 
 
 class ScramServer:
@@ -68,14 +70,19 @@ class ScramServer:
         return await reader.readexactly(length - 4)
 
 
+def tls(folder: Path, *, by_rsa: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(folder, "scram.test", by_rsa=by_rsa))
+    return context
+
+
 @contextlib.asynccontextmanager
 async def login(
-    targets: Targets, folder: Path, ssl_mode: str, parts: Sequence[bytes]
+    targets: Targets,
+    ssl_mode: str,
+    parts: Sequence[bytes],
+    context: ssl.SSLContext | None,
 ) -> AsyncIterator[tuple[Connector, ScramServer]]:
-    context = None
-    if ssl_mode != "DISABLE":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self_signed(folder, "scram.test"))
     hostile = ScramServer(parts, context)
     server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)
     destination = partial(Destination, host="127.0.0.1", database="a", username="ada", password="b")
@@ -101,7 +108,8 @@ async def test_login_with_too_many_iterations_is_refused(
     targets: Targets, tmp_path: Path, ssl_mode: str, parts: list[bytes]
 ) -> None:
     """Before libpq computes them, which would keep the event loop for many minutes."""
-    async with login(targets, tmp_path, ssl_mode, parts) as (connector, hostile):
+    context = None if ssl_mode == "DISABLE" else tls(tmp_path)
+    async with login(targets, ssl_mode, parts, context) as (connector, hostile):
         with pytest.raises(BadInput, match="100,000 iterations"):
             await connector.connect()
     assert hostile.logins == 0
@@ -112,7 +120,26 @@ async def test_login_with_most_iterations_is_computed(
     targets: Targets, tmp_path: Path, ssl_mode: str
 ) -> None:
     parts = [b"%d" % MAX_SCRAM_ITERATIONS]
-    async with login(targets, tmp_path, ssl_mode, parts) as (connector, hostile):
+    context = None if ssl_mode == "DISABLE" else tls(tmp_path)
+    async with login(targets, ssl_mode, parts, context) as (connector, hostile):
         with pytest.raises(Unreachable):
             await connector.connect()
     assert hostile.logins == 1
+
+
+async def test_group_of_the_server_is_not_computed(targets: Targets, tmp_path: Path) -> None:
+    """Finite-field Diffie-Hellman takes seconds in a group of 10,000 bits; here it has 2,048."""
+    group = tmp_path / "group.pem"
+    group.write_text(
+        f"-----BEGIN DH PARAMETERS-----\n{base64.b64encode(GROUP).decode()}\n"
+        "-----END DH PARAMETERS-----\n"
+    )
+    context = tls(tmp_path, by_rsa=True)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE:@SECLEVEL=0")
+    context.load_dh_params(str(group))
+    async with login(targets, "REQUIRE", [b"4096"], context) as (connector, hostile):
+        with pytest.raises(BadInput) as caught:
+            await connector.connect()
+    assert caught.value.field == "sslMode"
+    assert hostile.logins == 0

@@ -38,6 +38,12 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "Lower `scram_iterations` at the server, then set the password of the role again.",
     ),
     (
+        "wrong cipher returned",
+        "sslMode",
+        "The server uses TLS with finite-field Diffie-Hellman, which may take seconds.",
+        "Allow ECDHE in `ssl_ciphers` at the server.",
+    ),
+    (
         "cleartext password",
         "sslMode",
         "The server requested the password in clear text; it was not sent.",

@@ -2,7 +2,8 @@
 
 The server chooses the number of iterations of SCRAM, up to two billion, and libpq computes all of
 them in one call, which keeps the event loop for minutes. With TLS only libpq sees the messages, so
-they are read ahead in its own TLS session.
+they are read ahead in its own TLS session. In a handshake with finite-field Diffie-Hellman the
+server chooses the group: one of 10,000 bits takes 1.7 s.
 """
 
 import ctypes
@@ -28,6 +29,7 @@ from db.workbench.connections.connection_errors import (
 
 _AHEAD_BYTES = 64 * 1024
 """Read ahead: a record of TLS has 16 KiB, and libpq reads one at a time."""
+_CIPHERS = b"DEFAULT:!kDHE"
 
 # As `strtol` reads the number. Also in a message that is none of SCRAM, which has no such text.
 _iterations = re.compile(rb"i=[\s+]*([0-9]+)").finditer
@@ -86,7 +88,11 @@ def _read_tls_ahead(pgconn: Any) -> bytes:
     """Empty during the handshake, in which libpq reads no messages."""
     libpq = _libpq()
     session = libpq and libpq.PQsslStruct(pgconn.pgconn_ptr, b"OpenSSL")
-    if not libpq or not session or not libpq.SSL_is_init_finished(session):
+    if not libpq or not session:
+        return b""
+    if not libpq.SSL_is_init_finished(session):
+        # The client's hello was sent. Its ciphers are compared with the server's choice.
+        libpq.SSL_set_cipher_list(session, _CIPHERS)
         return b""
     buffer = ctypes.create_string_buffer(_AHEAD_BYTES)
     size = libpq.SSL_peek(session, buffer, _AHEAD_BYTES)
@@ -100,6 +106,7 @@ def _libpq() -> ctypes.CDLL | None:
         libpq = ctypes.CDLL(sys.modules[pq.PGconn.__module__].__file__)
         libpq.PQsslStruct.restype = ctypes.c_void_p
         libpq.PQsslStruct.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+        libpq.SSL_set_cipher_list.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
         libpq.SSL_is_init_finished.argtypes = (ctypes.c_void_p,)
         libpq.SSL_peek.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
     except (AttributeError, OSError):
