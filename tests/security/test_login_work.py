@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from db.errors import BadInput
@@ -17,7 +18,7 @@ from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from tests.fixtures.certificates import self_signed
-from tests.fixtures.huge_rows import SSL_REQUEST, message
+from tests.fixtures.huge_rows import READY, SSL_REQUEST, WELCOME, message
 from tests.fixtures.patience import patience
 
 SASL, SASL_CONTINUE = 10, 11
@@ -40,15 +41,15 @@ class ScramServer:
         writer.close()
 
     async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        start = await self._read(reader)
+        start = await self.read(reader)
         if start[:4] == struct.pack("!i", SSL_REQUEST):
             assert self._context is not None
             writer.write(b"S")
             await writer.start_tls(self._context)
-            await self._read(reader)
+            await self.read(reader)
         writer.write(message(b"R", struct.pack("!i", SASL) + b"SCRAM-SHA-256\0\0"))
         await reader.readexactly(1)
-        nonce = (await self._read(reader)).split(b"r=")[1]
+        nonce = (await self.read(reader)).split(b"r=")[1]
         salt = base64.b64encode(b"0123456789abcdef")
         challenge = b"r=" + nonce + b"abc,s=" + salt + b",i=" + b"".join(self._parts)
         whole = message(b"R", struct.pack("!i", SASL_CONTINUE) + challenge)
@@ -61,11 +62,11 @@ class ScramServer:
             await asyncio.sleep(0)  # another packet, and another record of TLS
             writer.write(part)
         await reader.readexactly(1)
-        await self._read(reader)
+        await self.read(reader)
         self.logins += 1
 
     @staticmethod
-    async def _read(reader: asyncio.StreamReader) -> bytes:
+    async def read(reader: asyncio.StreamReader) -> bytes:
         (length,) = struct.unpack("!i", await reader.readexactly(4))
         return await reader.readexactly(length - 4)
 
@@ -127,19 +128,61 @@ async def test_login_with_most_iterations_is_computed(
     assert hostile.logins == 1
 
 
-async def test_group_of_the_server_is_not_computed(targets: Targets, tmp_path: Path) -> None:
+def finite_field(folder: Path) -> ssl.SSLContext:
     """Finite-field Diffie-Hellman takes seconds in a group of 10,000 bits; here it has 2,048."""
-    group = tmp_path / "group.pem"
+    group = folder / "group.pem"
     group.write_text(
         f"-----BEGIN DH PARAMETERS-----\n{base64.b64encode(GROUP).decode()}\n"
         "-----END DH PARAMETERS-----\n"
     )
-    context = tls(tmp_path, by_rsa=True)
+    context = tls(folder, by_rsa=True)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DHE:@SECLEVEL=0")
     context.load_dh_params(str(group))
+    return context
+
+
+async def test_group_of_the_server_is_not_computed(targets: Targets, tmp_path: Path) -> None:
+    context = finite_field(tmp_path)
     async with login(targets, "REQUIRE", [b"4096"], context) as (connector, hostile):
         with pytest.raises(BadInput) as caught:
             await connector.connect()
     assert caught.value.field == "sslMode"
     assert hostile.logins == 0
+
+
+async def test_group_for_a_cancel_request_is_not_computed(targets: Targets, tmp_path: Path) -> None:
+    """A server with the same certificate uses it once the connection is open."""
+    contexts = [tls(tmp_path), finite_field(tmp_path)]
+    cancels = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal cancels
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readexactly(8)
+            writer.write(b"S")
+            await writer.start_tls(contexts.pop(0))
+            await ScramServer.read(reader)
+            cancels += not contexts
+            writer.write(WELCOME)
+            while kind := await reader.readexactly(1):
+                await ScramServer.read(reader)
+                if kind == b"S":
+                    writer.write(message(b"1") + message(b"2"))
+                if kind in b"QS":
+                    writer.write(message(b"C", b"SELECT 0\0") + READY)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    destination = Destination(
+        host="127.0.0.1", port=port, database="a", username="ada", ssl_mode="REQUIRE"
+    )
+    connector = Connector(destination, targets)
+    async with server, patience():
+        connection = await connector.connect()
+        with pytest.raises(psycopg.OperationalError, match="wrong cipher"):
+            await connection.cancel_safe()
+        connection.finish()
+    await connector.close()
+    assert cancels == 0

@@ -23,7 +23,7 @@ from psycopg.pq.misc import PGnotify
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
 from db.runs import Backend
-from db.workbench.connections.bounds.login_guard import connect_guarded
+from db.workbench.connections.bounds.login_guard import cancel_guarded, connect_guarded
 from db.workbench.connections.bounds.read_budget import (
     FREE_BYTES,
     SLOT_S,
@@ -135,7 +135,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         return connection
 
     def _cancel_gen(self) -> PQGenConn[None]:
-        return announced(super()._cancel_gen(), self.announce)
+        return announced(cancel_guarded(self.pgconn, super()._cancel_gen), self.announce)
 
     def use_slot(self, slot: LargeRowSlot) -> None:
         """To be called once, before the first statement."""

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,31 @@ def connect_guarded(conninfo: str) -> PQGenConn[PGconn]:
     raise psycopg.OperationalError(message)
 
 
+def cancel_guarded(pgconn: Any, steps: Callable[[], PQGenConn[None]]) -> PQGenConn[None]:
+    """Does what `steps`, those of psycopg, do: its cancel connection does not show its session.
+
+    Raises:
+        psycopg.OperationalError: The request was not sent.
+    """
+    libpq = _libpq()
+    if libpq is None or not hasattr(libpq, "PQcancelCreate"):  # before PostgreSQL 17
+        return (yield from steps())
+    cancel = ctypes.c_void_p(libpq.PQcancelCreate(ctypes.c_void_p(pgconn.pgconn_ptr)))
+    try:
+        libpq.PQcancelStart(cancel)
+        while (status := libpq.PQcancelPoll(cancel)) != PollingStatus.OK:
+            if status not in {PollingStatus.READING, PollingStatus.WRITING}:
+                reason = libpq.PQcancelErrorMessage(cancel) or b""
+                raise psycopg.OperationalError(f"cancellation failed: {reason.decode()}")
+            wanted = WAIT_R if status == PollingStatus.READING else WAIT_W
+            while not (yield libpq.PQcancelSocket(cancel), wanted):
+                pass
+            _limit_handshake(libpq, cancel)
+    finally:
+        libpq.PQcancelFinish(cancel)
+    return None
+
+
 def _is_excessive(digits: bytes) -> bool:
     significant = digits.lstrip(b"0")
     is_long = len(significant) > len(str(MAX_SCRAM_ITERATIONS))
@@ -87,16 +113,27 @@ def _read_ahead(pgconn: PGconn) -> bytes:
 def _read_tls_ahead(pgconn: Any) -> bytes:
     """Empty during the handshake, in which libpq reads no messages."""
     libpq = _libpq()
-    session = libpq and libpq.PQsslStruct(pgconn.pgconn_ptr, b"OpenSSL")
-    if not libpq or not session:
-        return b""
-    if not libpq.SSL_is_init_finished(session):
-        # The client's hello was sent. Its ciphers are compared with the server's choice.
-        libpq.SSL_set_cipher_list(session, _CIPHERS)
+    session = libpq and _limit_handshake(libpq, ctypes.c_void_p(pgconn.pgconn_ptr))
+    if libpq is None or session is None:
         return b""
     buffer = ctypes.create_string_buffer(_AHEAD_BYTES)
     size = libpq.SSL_peek(session, buffer, _AHEAD_BYTES)
     return buffer.raw[: max(0, size)]
+
+
+def _limit_handshake(libpq: ctypes.CDLL, pgconn: ctypes.c_void_p) -> ctypes.c_void_p | None:
+    """The session of a connection; None before its handshake has ended, or without TLS.
+
+    A connection for a cancel request begins with an ordinary one in all versions of libpq.
+    """
+    session = ctypes.c_void_p(libpq.PQsslStruct(pgconn, b"OpenSSL"))
+    if session.value is None:
+        return None
+    if libpq.SSL_is_init_finished(session):
+        return session
+    # The client's hello was sent. Its ciphers are compared with the server's choice.
+    libpq.SSL_set_cipher_list(session, _CIPHERS)
+    return None
 
 
 @cache
@@ -105,10 +142,11 @@ def _libpq() -> ctypes.CDLL | None:
     try:
         libpq = ctypes.CDLL(sys.modules[pq.PGconn.__module__].__file__)
         libpq.PQsslStruct.restype = ctypes.c_void_p
-        libpq.PQsslStruct.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
-        libpq.SSL_set_cipher_list.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
-        libpq.SSL_is_init_finished.argtypes = (ctypes.c_void_p,)
-        libpq.SSL_peek.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
+        if hasattr(libpq, "PQcancelCreate"):
+            libpq.PQcancelCreate.restype = ctypes.c_void_p
+            libpq.PQcancelErrorMessage.restype = ctypes.c_char_p
+        for name in ("SSL_set_cipher_list", "SSL_is_init_finished", "SSL_peek"):
+            getattr(libpq, name)
     except (AttributeError, OSError):
         log.warning("the logins of TLS connections are not limited: libpq has no OpenSSL")
         return None
