@@ -83,7 +83,9 @@ def cancel_guarded(pgconn: Any, steps: Callable[[], PQGenConn[None]]) -> PQGenCo
         while (status := libpq.PQcancelPoll(cancel)) != PollingStatus.OK:
             if status not in {PollingStatus.READING, PollingStatus.WRITING}:
                 reason = libpq.PQcancelErrorMessage(cancel) or b""
-                raise psycopg.OperationalError(f"cancellation failed: {reason.decode()}")
+                raise psycopg.OperationalError(
+                    f"cancellation failed: {reason.decode(errors='replace')}"
+                )
             wanted = WAIT_R if status == PollingStatus.READING else WAIT_W
             while not (yield libpq.PQcancelSocket(cancel), wanted):
                 pass
