@@ -20,6 +20,7 @@ from db.settings import Settings
 from graph.transport.request_ids import current_request_id
 
 KEPT_DAYS = 14
+OPEN_AGAIN_S = 60.0
 _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m"}
 
 
@@ -113,12 +114,16 @@ class DailyFile(logging.Handler):
         super().__init__()
         self._folder = folder
         self._day = ""
+        self._again_at = 0.0
         self._file: IO[str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            if (day := f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%d}") != self._day:
+            day = f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%d}"
+            if day != self._day and record.created >= self._again_at:
                 self._begin(day)
+                # A disk that is full at midnight has space again before the next one.
+                self._again_at = 0.0 if self._file else record.created + OPEN_AGAIN_S
             if self._file is not None:
                 self._file.write(self.format(record) + "\n")
                 self._file.flush()
@@ -134,12 +139,13 @@ class DailyFile(logging.Handler):
     def _begin(self, day: str) -> None:
         """Open the file of the day. A failure is reported on standard error only."""
         self.close()
-        self._day = day
+        self._day = ""
         try:
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             path = self._folder / f"howdah-{day}.log"
             self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by close()
+            self._day = day
             self._remove_old(day)
         except OSError as error:
             sys.stderr.write(f"Cannot write a log file in {self._folder}: {error.strerror}\n")

@@ -11,7 +11,7 @@ import pytest
 
 from db.security.redaction import redacted
 from db.settings import Settings
-from graph.server.logs import logging_to
+from graph.server.logs import OPEN_AGAIN_S, DailyFile, logging_to
 from graph.transport.request_ids import current_request_id
 
 CANARY = "c4n4ry-hunter2"
@@ -137,6 +137,25 @@ def test_log_without_folder_uses_console(
         log.info("two")
     assert stream.getvalue().count("\n") == 2
     assert capsys.readouterr().err.count("Cannot write a log file") == 1
+
+
+def test_log_file_is_opened_again_after_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after a midnight with a full disk, which is reported once."""
+    folder = tmp_path / "data"
+    folder.touch()
+    handler = DailyFile(folder / "logs")
+    record = logging.makeLogRecord({"msg": "word", "created": 1_000_000.0})
+    handler.emit(record)
+    folder.unlink()
+    handler.emit(record)
+    assert capsys.readouterr().err.count("Cannot write a log file") == 1
+    record.created += OPEN_AGAIN_S
+    handler.emit(record)
+    handler.emit(record)
+    handler.close()
+    assert file_of(folder).read_text() == "word\n" * 2
 
 
 def test_log_line_has_request_id(tmp_path: Path) -> None:
