@@ -92,7 +92,7 @@ def _print_manifest(made: Manifest) -> None:
         f"{objects.bytes:,} bytes"
     )
     if objects.deleted:
-        click.echo(f"  {objects.deleted:,} files were deleted during the backup: not included.")
+        click.echo(f"  {objects.deleted:,} files were deleted or replaced meanwhile: not included.")
     if objects.lost:
         click.echo(
             f"  {objects.lost:,} files are missing or changed in the object store and are not "
