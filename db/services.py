@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.audit import sweep as sweep_audit
+from db.concurrency.waiting import StopTimer
 from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.events import EventBus, open_events
@@ -113,6 +114,7 @@ class Services:
     checks: Checks = field(default_factory=Checks)
     sweeps: SweepFigures = field(default_factory=SweepFigures)
     kept: KeptBytes = field(default_factory=KeptBytes)
+    stop_timer: StopTimer = field(default_factory=lambda: StopTimer(0))
 
     @property
     def findings(self) -> Sequence[str]:
@@ -138,7 +140,7 @@ async def open_services(
         objects = _open_objects(settings, database)
         heartbeat = await enter(_join_replicas(settings, database, keys, objects))
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
-        runner, database_sessions, scripts = await enter(
+        runner, database_sessions, scripts, stop_timer = await enter(
             _open_runs(settings, own, events, heartbeat, results, workbench, catalogues, sources)
         )
         services = Services(
@@ -167,6 +169,7 @@ async def open_services(
             standbys=await enter(_open_standbys(settings, database, keys)),
             embedded=own.embedded,
             shared=shared,
+            stop_timer=stop_timer,
         )
         await enter(_background_work(services))
         yield services
@@ -188,10 +191,10 @@ async def _open_runs(
     workbench: Workbench,
     catalogues: CatalogueCache,
     sources: ImportSources,
-) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
+) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService, StopTimer]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
-    database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
-
+    database, limits = own.database, run_limits(settings)
+    stop_timer = StopTimer(settings.stop_seconds)
     async with (
         open_runner(
             database,
@@ -201,7 +204,7 @@ async def _open_runs(
             heartbeat,
             openers=RunOpeners(sources.open, open_changes),
             limits=limits,
-            grace_s=grace_s,
+            grace=stop_timer.left_s,
             after_run=RunChanges(catalogues.mark_changed).after_run,
         ) as runner,
         open_sessions(
@@ -210,12 +213,12 @@ async def _open_runs(
             workbench,
             runner,
             limits=session_limits(settings),
-            grace_s=grace_s,
+            grace=stop_timer.left_s,
             sources=[QueuedScripts(database, events, limits)],
         ) as database_sessions,
         open_scripts(database, events, runner, database_sessions) as scripts,
     ):
-        yield runner, database_sessions, scripts
+        yield runner, database_sessions, scripts, stop_timer
 
 
 @contextlib.asynccontextmanager

@@ -129,6 +129,7 @@ def build_app(
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         watching = in_background(listed.watch(), name="documents") if listed else nullcontext()
         async with open_services(settings) as services, watching:
+            shutdown.on_begin = services.stop_timer.begin
             with contextlib.closing(_plans(settings, schema)) as plans:
                 operations, metrics, lag = _operations(
                     make_operations, services, plans, documents, shutdown

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -138,6 +139,26 @@ async def wait_up_to(seconds: float | None, work: Awaitable[T]) -> T | None:
         if not limit.expired():
             raise
         return None
+
+
+class StopTimer:
+    """The time that running work has to end, counted from the moment at which a stop begins."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._ends_at: float | None = None
+
+    def begin(self) -> None:
+        """Further calls change nothing."""
+        if self._ends_at is None:
+            self._ends_at = self._clock() + self._seconds
+
+    def left_s(self) -> float:
+        """What is left; all of it before the stop has begun."""
+        if self._ends_at is None:
+            return self._seconds
+        return max(0.0, self._ends_at - self._clock())
 
 
 async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:

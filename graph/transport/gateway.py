@@ -49,6 +49,7 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.draining = False
+        self.on_begin: Callable[[], object] = lambda: None
         self._begun = asyncio.Event()
         self._streams = 0
         self._no_streams = asyncio.Event()
@@ -68,6 +69,7 @@ class Shutdown:
 
     def begin(self) -> None:
         self.drain()
+        self.on_begin()
         self._begun.set()
 
     async def wait(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -319,9 +319,9 @@ class Runner:
 
 
 @contextlib.asynccontextmanager
-async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
+async def closing(runner: Runner, *, grace: Callable[[], float]) -> AsyncIterator[Runner]:
     """Closes the runner at the end of the block."""
     try:
         yield runner
     finally:
-        await runner.close(grace_s=grace_s)
+        await runner.close(grace_s=grace())

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import in_background
@@ -30,10 +30,10 @@ async def open_runner(  # noqa: PLR0913 - the services of a runner
     *,
     openers: RunOpeners,
     limits: RunLimits,
-    grace_s: float,
+    grace: Callable[[], float],
     after_run: AfterRun | None = None,
 ) -> AsyncIterator[Runner]:
-    """When the block ends, active runs get `grace_s` to finish."""
+    """When the block ends, active runs get as many seconds to finish as `grace` returns then."""
     runner = Runner(
         database=database,
         events=events,
@@ -44,7 +44,7 @@ async def open_runner(  # noqa: PLR0913 - the services of a runner
         limits=limits,
         after_run=after_run,
     )
-    async with watching_cancels(runner, events), closing(runner, grace_s=grace_s):
+    async with watching_cancels(runner, events), closing(runner, grace=grace):
         yield runner
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from db.events import EventBus
 from db.postgres.engine import Database
@@ -22,11 +22,14 @@ async def open_sessions(
     runner: Runner,
     *,
     limits: SessionLimits,
-    grace_s: float,
+    grace: Callable[[], float],
     sources: Sequence[WorkSource] = (),
     takeover_interval_s: float = TAKEOVER_INTERVAL_S,
 ) -> AsyncIterator[DatabaseSessionsService]:
-    """When the block ends, runs get `grace_s` to finish; then their sessions are closed."""
+    """When the block ends, runs get as many seconds to finish as `grace` returns then.
+
+    After that their sessions are closed.
+    """
     service = DatabaseSessionsService(
         database, events, workbench, runner, limits=limits, sources=sources
     )
@@ -37,4 +40,5 @@ async def open_sessions(
         try:
             yield service
         finally:  # at the same time: all runs have the same grace
+            grace_s = grace()
             await asyncio.gather(service.stop(grace_s=grace_s), runner.close(grace_s=grace_s))

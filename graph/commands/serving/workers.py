@@ -64,6 +64,7 @@ async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
 
         def leave() -> None:
             ending.set()
+            services.stop_timer.begin()
             listener.close()  # else connections wait for a worker after the last has closed its own
 
         stop.by = leave

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from db.concurrency.waiting import Backoff, SharedTasks, ShieldedTasks, retry, wait_up_to
+from db.concurrency.waiting import (
+    Backoff,
+    SharedTasks,
+    ShieldedTasks,
+    StopTimer,
+    retry,
+    wait_up_to,
+)
 
 
 class Pauses(list[float]):
@@ -181,3 +188,16 @@ async def test_shared_tasks_raise_an_error_in_all_callers_and_end_when_they_are_
     await tasks.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+def test_stop_timer_counts_from_the_first_begin() -> None:
+    now = 100.0
+    timer = StopTimer(30, clock=lambda: now)
+    now = 200.0
+    assert timer.left_s() == 30
+    timer.begin()
+    now = 212.0
+    timer.begin()
+    assert timer.left_s() == 18
+    now = 300.0
+    assert timer.left_s() == 0

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.fixtures.patience import patience
+from tests.fixtures.replicas import OpenReplica
 from tests.fixtures.toy import Door, ToyServer, client_of, serving, toy_app
 
 HELLO = {"query": "{ hello }"}
@@ -81,3 +82,14 @@ async def test_stream_stays_open_until_the_drain_ends(draining_server: ToyServer
         async for _ in parts:
             pass  # until the server ends it
         assert draining_server.stop.begun
+
+
+async def test_runs_have_the_whole_time_of_the_setting_once_a_stop_begins(
+    open_replica: OpenReplica,
+) -> None:
+    """They share it with requests in progress: the end of the process comes no later."""
+    async with open_replica(stop_seconds=FOREVER_S) as replica:
+        timer = replica.services.stop_timer
+        assert timer.left_s() == FOREVER_S
+        replica.app.state.shutdown.begin()
+        assert timer.left_s() < FOREVER_S

@@ -131,7 +131,7 @@ async def test_server_stop_interrupts_run_while_connecting(
     desk: Desk, saver: ConnectionSaver, hole: int
 ) -> None:
     nowhere = desk._replace(connection_id=await saver.save(host="127.0.0.1", port=hole))
-    async with closing(desk.runner, grace_s=0):
+    async with closing(desk.runner, grace=lambda: 0):
         run = await nowhere.start("SELECT 1")
         await nowhere.until_running(run)
     assert (await nowhere.now(run)).state == RunState.INTERRUPTED

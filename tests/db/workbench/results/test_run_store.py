@@ -161,7 +161,7 @@ async def test_server_stop_does_not_wait_for_hanging_store(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
     run = await with_a_page(desk, opened, "SELECT 3, ''")
-    async with closing(desk.runner, grace_s=0):
+    async with closing(desk.runner, grace=lambda: 0):
         cable.deaden()
         await opened.open()
         await _until_idle(desk, run)
