@@ -146,6 +146,12 @@ def test_chart_backs_up_with_the_script_of_this_folder(manifests: dict[str, Any]
     assert manifests["ConfigMap"]["data"] == {"howdah-backup": script}
 
 
+def test_chart_carries_the_present_script() -> None:
+    """Also without the tools that render the chart."""
+    copy = CHART / "files" / "howdah-backup"
+    assert copy.read_bytes() == (DEPLOY / "backup" / "howdah-backup").read_bytes()
+
+
 @pytest.mark.parametrize("case", range(len(REFUSED)), ids=[fault for _, fault in REFUSED])
 def test_chart_refuses_values_that_would_not_work(answers: list[Any], case: int) -> None:
     assert REFUSED[case][1] in answers[case + 1].get("fault", "")
