@@ -126,7 +126,7 @@ async def test_sign_in_is_limited_per_account(
     for number in range(10):
         with pytest.raises(Unauthenticated):
             await sign_in(identity, password="wrong horse", address=f"192.0.2.{number}")
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(RateLimited, match="too many wrong passwords") as caught:
         await sign_in(identity)
     assert caught.value.retry_after_s is not None
     assert 0 < caught.value.retry_after_s <= 300
@@ -157,7 +157,7 @@ async def test_sign_in_limits_are_shared_by_replicas(committed: Database) -> Non
 async def test_sign_up_is_limited_per_address(identity: Identity) -> None:
     for number in range(20):
         await sign_up(identity, f"user{number}@example.com")
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited, match="sign-ups from this network"):
         await sign_up(identity)
 
 
