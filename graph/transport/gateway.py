@@ -30,6 +30,7 @@ from graph.transport.fair_turns import FairTurns
 from graph.transport.large_requests import LargeRequests
 from graph.transport.origins import Origins
 from graph.transport.socket_limit import SocketLimit
+from graph.transport.unread_responses import UnreadResponses
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
@@ -114,6 +115,7 @@ class Gateway:
     user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
     compressor: Compressor = field(default_factory=Compressor)
     large_requests: LargeRequests = field(default_factory=LargeRequests)
+    unread_responses: UnreadResponses = field(default_factory=UnreadResponses)
 
     def viewer(self, authorization: str | None) -> Awaitable[Viewer | None]:
         return self.authenticate(self.services, authorization)

@@ -25,6 +25,7 @@ from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
 from graph.transport.seen_header import SEEN_HEADER
 from graph.transport.socket_limit import SocketSlot
+from graph.transport.unread_responses import LARGE_BYTES
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
@@ -234,9 +235,7 @@ class _Socket:
                     if not answer.ran:
                         refusal = answer
                         break
-                    await self._send(
-                        {"id": message.id, "type": "next", "payload": msgspec.Raw(answer.payload)}
-                    )
+                    await self._send_result(message.id, answer.payload)
         except _GONE:
             raise
         except Exception as error:  # noqa: BLE001 - an unexpected error must not end other operations
@@ -276,6 +275,15 @@ class _Socket:
             raise _Closed(1013, error.message) from None
         except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError):  # KeyError: no text
             raise _Closed(4400, "Invalid message") from None
+
+    async def _send_result(self, operation_id: str, payload: bytes) -> None:
+        message = {"id": operation_id, "type": "next", "payload": msgspec.Raw(payload)}
+        if len(payload) < LARGE_BYTES:
+            await self._send(message)
+            return
+        with self._gateway.unread_responses.writing(self._sender, len(payload)):
+            await self._send(message)
+            await self._send({"type": "pong"})  # when it is read
 
     async def _send_error(self, operation_id: str, answer: Answer) -> None:
         await self._send({"id": operation_id, "type": "error", "payload": answer.errors})

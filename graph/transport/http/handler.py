@@ -1,14 +1,14 @@
 """Handles one HTTP request: parses, authenticates, prepares, executes and responds."""
 
 import math
-from collections.abc import AsyncGenerator, Iterable
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Hashable, Iterable
+from contextlib import AbstractContextManager
 
 from graphql import OperationType
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from db.client_networks import network_of
-from db.errors import BadInput, HowdahError
+from db.errors import HowdahError
 from db.postgres.standbys import OperationReads, reads_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
@@ -16,13 +16,26 @@ from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.compression import MIN_BYTES, accepts_gzip
 from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Gateway, stopping_error
-from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, accept
+from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, accept
+from graph.transport.http.headers import (
+    ACCEPT_QUERY,
+    ALLOWED,
+    CHALLENGE,
+    CONTENT_TYPES,
+    EVERY_RESPONSE,
+    HEADS,
+    READING,
+    UNBUFFERED,
+    Header,
+)
 from graph.transport.http.refresh_cookie import RefreshCookie
 from graph.transport.http.request_parsing import (
     ClientDisconnected,
     HttpRefusal,
     from_body,
     from_query_string,
+    method_not_allowed,
+    not_acceptable,
     query_values,
     read_body,
 )
@@ -32,33 +45,7 @@ from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
 from graph.transport.request_ids import begin_request
 from graph.transport.seen_header import SEEN_HEADER
-
-Header: TypeAlias = tuple[bytes, bytes]
-
-_CONTENT_TYPES = {
-    JSON: b"application/json; charset=utf-8",
-    GRAPHQL_JSON: b"application/graphql-response+json; charset=utf-8",
-}
-_EVERY_RESPONSE: tuple[Header, ...] = (
-    (b"cache-control", b"no-store"),
-    (b"vary", b"accept, accept-encoding"),
-    (b"x-content-type-options", b"nosniff"),
-)
-_HEADS = {
-    media_type: b"".join(
-        b"%b: %b\r\n" % pair for pair in ((b"content-type", content_type), *_EVERY_RESPONSE)
-    )
-    + b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-    for media_type, content_type in _CONTENT_TYPES.items()
-}
-"""The headers of an answer without others, for its request ID and length."""
-_UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
-_ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
-_READING = b"GET, POST, QUERY"
-_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
-"""RFC 9110 requires one beside 401."""
-_ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
-"""The media type of a body of QUERY (RFC 10008)."""
+from graph.transport.unread_responses import LARGE_BYTES
 
 
 async def serve(
@@ -94,6 +81,7 @@ class _Exchange:
         "_scope",
         "_seen",
         "_send",
+        "_sender",
         "started",
     )
 
@@ -109,6 +97,7 @@ class _Exchange:
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
         self._seen: bytes | None = None
+        self._sender: Hashable = None  # once it is known
         self.started = False
 
     async def serve(self) -> None:
@@ -116,7 +105,7 @@ class _Exchange:
             raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
         method = self._scope["method"]
         if method == "OPTIONS":  # a preflight is answered by graph.transport.origins
-            await self._send_text(204, headers=((b"allow", _ALLOWED),))
+            await self._send_text(204, headers=((b"allow", ALLOWED),))
             return
         token = self._stream_token()
         if token is not None or method in {"PUT", "DELETE"}:
@@ -128,7 +117,8 @@ class _Exchange:
             viewer = await self._gateway.viewer(self._authorization())
         except HowdahError as error:
             token_error = error
-        lease = await self._lease(body, viewer) if body and len(body) >= LARGE_CHARACTERS else None
+        self._note_sender(viewer)
+        lease = await self._lease(body) if body and len(body) >= LARGE_CHARACTERS else None
         try:
             request = self._parse(body)
             context = self._gateway.context(viewer, self._request_id, self._scope)
@@ -176,6 +166,7 @@ class _Exchange:
         except HowdahError as error:
             self._gateway.note_token_error(error, self._request_id, self._scope)
             raise
+        self._note_sender(viewer)
         streams: ReservedStreams = self._scope["state"]["streams"]
         match self._scope["method"]:
             case "PUT":
@@ -194,7 +185,7 @@ class _Exchange:
                 stream.end(query_values(self._scope).get("operationId"))
                 await self._send_text(200)
             case method:
-                raise _method_not_allowed(
+                raise method_not_allowed(
                     f"The method {method} is not supported on an event stream.",
                     b"DELETE, GET, POST, PUT",
                 )
@@ -204,7 +195,7 @@ class _Exchange:
     ) -> None:
         body = await self._read_body() or b""
         is_large = len(body) >= LARGE_CHARACTERS
-        lease = await self._lease(body, viewer) if is_large else None
+        lease = await self._lease(body) if is_large else None
         try:
             context = self._gateway.context(viewer, self._request_id, self._scope)
             context.operation_reads = self._operation_reads(viewer)
@@ -218,10 +209,10 @@ class _Exchange:
 
     async def _open_reserved_stream(self, streams: ReservedStreams, stream: ReservedStream) -> None:
         if self._accept.stream != EVENT_STREAM:
-            raise _not_acceptable()
+            raise not_acceptable()
         with streams.opened(stream), self._gateway.shutdown.stream():
             content_type = FORMATS[EVENT_STREAM].content_type
-            await self._start(200, content_type, _UNBUFFERED)
+            await self._start(200, content_type, UNBUFFERED)
             await stream.carry(
                 self._write,
                 self._receive,
@@ -239,14 +230,17 @@ class _Exchange:
             case "GET" | "HEAD":  # uvicorn omits the body of HEAD
                 return None
             case method:
-                raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
+                raise method_not_allowed(f"The method {method} is not supported.", ALLOWED)
 
     def _parse(self, body: bytes | None) -> GraphQLRequest:
         return from_query_string(self._scope) if body is None else from_body(body)
 
-    async def _lease(self, body: bytes, viewer: Viewer | None) -> MemoryLease:
-        sender = viewer.id if viewer else network_of(address_of(self._scope))
-        return await self._gateway.large_requests.lease(sender, len(body), body.count(b","))
+    def _note_sender(self, viewer: Viewer | None) -> None:
+        self._sender = viewer.id if viewer else network_of(address_of(self._scope))
+
+    async def _lease(self, body: bytes) -> MemoryLease:
+        requests = self._gateway.large_requests
+        return await requests.lease(self._sender, len(body), body.count(b","))
 
     def _operation_reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys
@@ -262,15 +256,15 @@ class _Exchange:
         operations, method, kind = self._gateway.operations, self._scope["method"], prepared.kind
         if kind is OperationType.SUBSCRIPTION:
             if method == "HEAD":
-                raise _method_not_allowed("A subscription cannot be requested by HEAD.", _READING)
+                raise method_not_allowed("A subscription cannot be requested by HEAD.", READING)
             answers = operations.follow(prepared, request.variables, context)
             await self._reply_stream(answers, self._accept.stream, context.viewer)
             return
         is_query = kind is OperationType.QUERY
         if not is_query and method != "POST":
-            raise _method_not_allowed("A mutation requires POST.", b"POST")
+            raise method_not_allowed("A mutation requires POST.", b"POST")
         if self._accept.answer is None:
-            raise _not_acceptable()
+            raise not_acceptable()
         answer = await operations.run(prepared, request.variables, context)
         if context.operation_reads is not None:
             self._seen = (await context.operation_reads.position()).encode()
@@ -283,7 +277,7 @@ class _Exchange:
         if media_type in FORMATS:
             await self._reply_stream(_single(answer), media_type, None)
         elif media_type is None:
-            raise _not_acceptable()
+            raise not_acceptable()
         else:
             status = status_of(answer, media_type)
             headers: tuple[Header, ...] = ()
@@ -309,13 +303,14 @@ class _Exchange:
             respond is None
             or self._scope["method"] != "POST"
             or answer.errors
+            or len(payload) >= LARGE_BYTES
             or (compressible and self._may_compress(answer))
             or media_type is None
-            or media_type not in _HEADS
+            or media_type not in HEADS
             or self._cookie.response_headers
         ):
             return False
-        head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
+        head = HEADS[media_type] % (self._request_id.encode(), len(payload))
         if self._seen is not None:
             head = b"%b: %b\r\n%b" % (SEEN_HEADER, self._seen, head)
         self.started = respond(200, head, payload)
@@ -325,9 +320,9 @@ class _Exchange:
         self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
     ) -> None:
         if media_type is None:
-            raise _not_acceptable()
+            raise not_acceptable()
         stream_format = FORMATS[media_type]
-        await self._start(200, stream_format.content_type, _UNBUFFERED)
+        await self._start(200, stream_format.content_type, UNBUFFERED)
         with self._gateway.shutdown.stream():
             await Stream(stream_format, write=self._write, receive=self._receive).send(
                 answers,
@@ -346,10 +341,16 @@ class _Exchange:
         if (retry_after_s := answer.retry_after_s) is not None:
             headers = (*headers, (b"retry-after", b"%d" % math.ceil(retry_after_s)))
         if status == 401:
-            headers = (*headers, _CHALLENGE)
+            headers = (*headers, CHALLENGE)
         length = (b"content-length", b"%d" % len(answer.payload))
-        await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
-        await self._send({"type": "http.response.body", "body": answer.payload})
+        if len(answer.payload) < LARGE_BYTES:
+            await self._start(status, CONTENT_TYPES[media_type], (length, *headers))
+            await self._send({"type": "http.response.body", "body": answer.payload})
+            return
+        with self._writing(answer.payload):
+            await self._start(status, CONTENT_TYPES[media_type], (length, *headers))
+            await self._send(_part(answer.payload))
+            await self._send({"type": "http.response.body", "body": b""})  # when it is read
 
     async def _send_text(
         self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
@@ -362,7 +363,7 @@ class _Exchange:
     async def _start(self, status: int, content_type: bytes, headers: Iterable[Header]) -> None:
         self.started = True
         if self._scope["method"] != "POST":
-            headers = (*headers, _ACCEPT_QUERY)
+            headers = (*headers, ACCEPT_QUERY)
         if self._seen is not None:
             headers = (*headers, (SEEN_HEADER, self._seen))
         await self._send(
@@ -372,7 +373,7 @@ class _Exchange:
                 "headers": [
                     (b"content-type", content_type),
                     (b"x-request-id", self._request_id.encode()),
-                    *_EVERY_RESPONSE,
+                    *EVERY_RESPONSE,
                     *self._cookie.response_headers,
                     *headers,
                 ],
@@ -380,21 +381,20 @@ class _Exchange:
         )
 
     async def _write(self, chunk: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if len(chunk) < LARGE_BYTES:
+            await self._send(_part(chunk))
+            return
+        with self._writing(chunk):
+            await self._send(_part(chunk))
+            await self._send(_part(b""))  # when it is read
+
+    def _writing(self, content: bytes) -> AbstractContextManager[None]:
+        return self._gateway.unread_responses.writing(self._sender, len(content))
+
+
+def _part(content: bytes) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": True}
 
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer]:
     yield answer
-
-
-def _method_not_allowed(message: str, allowed: bytes) -> HttpRefusal:
-    hint = f"Use {allowed.decode().replace(', ', ' or ')}."
-    return HttpRefusal(405, BadInput(message, hint=hint), headers=((b"allow", allowed),))
-
-
-def _not_acceptable() -> HttpRefusal:
-    error = BadInput(
-        "No media type of the Accept header is supported for this operation.",
-        hint="Accept application/json; for a subscription text/event-stream or multipart/mixed.",
-    )
-    return HttpRefusal(406, error)

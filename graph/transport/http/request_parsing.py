@@ -144,3 +144,16 @@ def _malformed(source: str, error: Exception) -> HttpRefusal:
     if isinstance(error, msgspec.ValidationError):
         return HttpRefusal(422, refusal)
     return HttpRefusal(400, refusal)
+
+
+def method_not_allowed(message: str, allowed: bytes) -> HttpRefusal:
+    hint = f"Use {allowed.decode().replace(', ', ' or ')}."
+    return HttpRefusal(405, BadInput(message, hint=hint), headers=((b"allow", allowed),))
+
+
+def not_acceptable() -> HttpRefusal:
+    error = BadInput(
+        "No media type of the Accept header is supported for this operation.",
+        hint="Accept application/json; for a subscription text/event-stream or multipart/mixed.",
+    )
+    return HttpRefusal(406, error)
