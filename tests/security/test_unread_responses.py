@@ -1,15 +1,16 @@
-"""Responses that a client does not read are limited for each user."""
+"""Responses that a client does not read are limited for each user, downloads for each network."""
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from db.errors import Overloaded
 from graph.transport import unread_responses
+from graph.transport.files import file_routes
 from graph.transport.unread_responses import LARGE_BYTES, MAX_BYTES, UnreadResponses
 from tests.fixtures.patience import patience
 from tests.fixtures.toy import ToyServer
@@ -116,3 +117,26 @@ async def test_unread_result_of_a_socket_counts_until_the_socket_ends(
     await written.until(1)
     await close(writer)
     await written.until(0)
+
+
+async def test_downloads_of_one_network_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(file_routes, "DOWNLOADS_OF_ONE_NETWORK", 2)
+    slots = file_routes.make_slots()
+
+    async def file() -> AsyncGenerator[bytes]:
+        yield b"first"
+        yield b"last"
+
+    opened = [file_routes.in_slot(slots, "flood", file()) for _ in range(3)]
+    for download in opened[:2]:
+        await anext(download)
+    waiting = asyncio.create_task(anext(opened[2]))
+    async with patience():
+        assert await anext(file_routes.in_slot(slots, "other", file())) == b"first"
+        assert not waiting.done()
+        await opened[0].aclose()  # as when the client leaves
+        assert await waiting == b"first"
+        assert [piece async for piece in opened[1]] == [b"last"]
+        await opened[2].aclose()

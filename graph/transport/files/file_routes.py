@@ -4,7 +4,10 @@ The signature authorizes the request (graph.kit.signed_links): browsers can foll
 session.
 """
 
+import contextlib
+import functools
 import re
+from collections.abc import AsyncGenerator, Hashable
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.client_networks import network_of
+from db.concurrency.fair_slots import FairSlots
 from db.errors import NotFound
 from db.kit.audit import AuditKind, current_actor, record_alone
 from db.services import Services
@@ -36,6 +40,10 @@ from graph.transport.files.uploads import Uploads, etag, verified_file
 from graph.transport.gateway import gateway_of
 
 STORE_LINK_LIFETIME = timedelta(seconds=60)
+DOWNLOADS_OF_ONE_NETWORK = 64
+"""Each holds up to 4 MB while its client does not read."""
+MAX_WAITING_DOWNLOADS = 1_000
+MAX_WAIT_S = 30.0
 
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
 
@@ -48,13 +56,14 @@ def file_path(file_id: UUID, replacement_id: UUID | None = None) -> str:
 def routes() -> list[Route]:
     """The routes of uploads and downloads."""
     uploads = Uploads()
+    download = functools.partial(send, slots=make_slots())
     tus = TusUploads(uploads.slots)
     put = json_errors(uploads.receive)
     file, replacement = "/files/{file_id}", "/files/{file_id}/{replacement_id}"
 
     async def get(request: Request) -> Response:
         is_tus = request.method == "HEAD" and TUS_VERSION_HEADER in request.headers
-        return await (tus.respond if is_tus else send)(request)
+        return await (tus.respond if is_tus else download)(request)
 
     return [
         Route(file, json_errors(get), methods=["GET"]),  # Starlette adds HEAD
@@ -64,7 +73,26 @@ def routes() -> list[Route]:
     ]
 
 
-async def send(request: Request) -> Response:
+def make_slots() -> FairSlots:
+    """Of downloads, which wait in order of arrival."""
+    return FairSlots(
+        "downloads",
+        of_one_user=lambda: DOWNLOADS_OF_ONE_NETWORK,
+        max_waiting=MAX_WAITING_DOWNLOADS,
+        wait_s=MAX_WAIT_S,
+    )
+
+
+async def in_slot(
+    slots: FairSlots, holder: Hashable, pieces: AsyncGenerator[bytes]
+) -> AsyncGenerator[bytes]:
+    """The pieces, the first of which waits for a slot."""
+    async with contextlib.aclosing(pieces), slots.of(holder):
+        async for piece in pieces:
+            yield piece
+
+
+async def send(request: Request, slots: FairSlots) -> Response:
     """Send the content, or the requested range of it."""
     gateway = gateway_of(request)
     file = await verified_file(request, "GET")
@@ -111,7 +139,8 @@ async def send(request: Request) -> Response:
         subject_name=file.location,
         range=headers.get("Content-Range"),
     )
-    paced = gateway.turns.each(network_of(address_of(request.scope)), pieces)
+    network = network_of(address_of(request.scope))
+    paced = gateway.turns.each(network, in_slot(slots, network, pieces))
     return await stream_response(paced, status_code=status, headers=headers)
 
 
