@@ -81,8 +81,8 @@ async def remove_each(removals: Mapping[str, Callable[[], Awaitable[None]]]) -> 
     for name, remove in removals.items():
         try:
             await remove()
-        except NotFound:  # removed by another replica
-            removed += 1
+        except NotFound:  # removed by another replica; if not, no progress, or a sweep had no end
+            continue
         except HowdahError as error:
             failures[name] = error
             if len(failures) == GIVE_UP_AFTER:

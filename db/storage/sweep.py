@@ -89,9 +89,12 @@ async def _delete_stale_uploads(storage: FileOperations, after: timedelta) -> in
 async def _finish_deletions(storage: FileOperations, objects: ObjectStore) -> int:
     finished = 0
     while ids := await storage.deleting_files(limit=BATCH):
-        finished += await remove_each(
+        removed = await remove_each(
             {f"file {one.hex}": partial(remove_bytes, storage, objects, [one]) for one in ids}
         )
+        if not removed:
+            break
+        finished += removed
     return finished
 
 

@@ -3,7 +3,10 @@
 import asyncio
 import time
 
-from db.kit.sweeps import SweepFigures, sweep_in_background
+import pytest
+
+from db.errors import NotFound, Unavailable
+from db.kit.sweeps import SweepFigures, remove_each, sweep_in_background
 from tests.fixtures.patience import patience
 
 
@@ -83,3 +86,23 @@ async def test_sweeps_count_what_they_remove_and_their_failures() -> None:
     assert figures.failures["whole"] == 0
     assert figures.succeeded_at["whole"] > started_at["whole"] >= began
     assert figures.succeeded_at["broken"] == started_at["broken"]
+
+
+async def test_remove_each_counts_only_what_it_has_removed() -> None:
+    """What is found again and again would else be a sweep without an end."""
+    done: list[str] = []
+
+    async def remove() -> None:
+        done.append("removed")
+
+    async def miss() -> None:
+        raise NotFound("It is gone.", hint="None.")
+
+    async def fail() -> None:
+        raise Unavailable("It cannot be read.", hint="None.")
+
+    assert await remove_each({"a": miss, "b": fail, "c": remove}) == 1
+    assert done == ["removed"]
+    assert await remove_each({"a": miss}) == 0
+    with pytest.raises(Unavailable):
+        await remove_each({"a": miss, "b": fail})
