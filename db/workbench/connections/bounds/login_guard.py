@@ -3,7 +3,7 @@
 The server chooses the number of iterations of SCRAM, up to two billion, and libpq computes all of
 them in one call, which keeps the event loop for minutes. With TLS only libpq sees the messages, so
 they are read ahead in its own TLS session. In a handshake with finite-field Diffie-Hellman the
-server chooses the group: one of 10,000 bits takes 1.7 s.
+server chooses the group: one of 10,000 bits takes 1.7 s (decision 0070).
 """
 
 import ctypes
