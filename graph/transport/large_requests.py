@@ -8,10 +8,13 @@ from collections.abc import Hashable
 
 from db.concurrency.fair_slots import FairSlots
 
-LARGE_CHARACTERS = 65_536
-MIB_OF_ONE_SENDER = 256
+LARGE_CHARACTERS = 8_192
+"""Smaller ones take at most 400 MB, for the 2,000 that admission lets wait."""
+MAX_BYTES = 256 * 2**20
+"""Of one sender, when decoded."""
 MAX_WAITING = 2_000
 MAX_WAIT_S = 30.0
+_UNIT = 1_024
 _BYTES_OF_A_VALUE = 128  # an empty object in a list has 72, a member of an object up to 200
 
 
@@ -36,7 +39,7 @@ class LargeRequests:
     def __init__(self) -> None:
         self._slots = FairSlots(
             "large requests",
-            of_one_user=lambda: MIB_OF_ONE_SENDER,
+            of_one_user=lambda: MAX_BYTES // _UNIT,
             max_waiting=MAX_WAITING,
             wait_s=MAX_WAIT_S,
         )
@@ -49,6 +52,6 @@ class LargeRequests:
         Raises:
             RateLimited, Overloaded: Others of the sender take too long.
         """
-        weight = 1 + (size + commas * _BYTES_OF_A_VALUE) // 2**20
+        weight = 1 + (size + commas * _BYTES_OF_A_VALUE) // _UNIT
         await self._slots.acquire(sender, weight)
         return MemoryLease(self._slots, sender, weight)

@@ -9,12 +9,7 @@ import pytest
 import websockets
 
 from db.concurrency.fair_slots import FairSlots
-from graph.transport.large_requests import (
-    LARGE_CHARACTERS,
-    MIB_OF_ONE_SENDER,
-    LargeRequests,
-    MemoryLease,
-)
+from graph.transport.large_requests import LARGE_CHARACTERS, MAX_BYTES, LargeRequests, MemoryLease
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ToyServer, client_of
@@ -65,7 +60,7 @@ def leases(monkeypatch: pytest.MonkeyPatch) -> Leases:
 
 async def test_large_requests_of_one_sender_wait_for_each_other() -> None:
     requests, commas = LargeRequests(), 330_000
-    at_once = MIB_OF_ONE_SENDER // (1 + (1_000_000 + commas * 128) // 2**20)
+    at_once = MAX_BYTES // (1_000_000 + commas * 128)
     held = [await requests.lease("flood", 1_000_000, commas) for _ in range(at_once)]
     waiting = asyncio.create_task(requests.lease("flood", 1_000_000, commas))
     (await requests.lease("other", 1_000_000, commas)).release()
@@ -82,6 +77,8 @@ async def test_texts_wait_less_than_many_values() -> None:
     async with patience():
         for _ in range(100):
             await requests.lease("editor", 1_000_000, 1_000)
+        for _ in range(1_000):
+            await requests.lease("many editors", 10_000, 1_000)
 
 
 @pytest.mark.parametrize(
