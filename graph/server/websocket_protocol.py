@@ -10,6 +10,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+REFUSED = CloseCode.POLICY_VIOLATION
 PIECE_BYTES = 4_096
 """Parsed in one iteration of the event loop."""
 MAX_CONTROL_FRAMES = 100
@@ -103,9 +104,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def _refuse(self, reason: str) -> None:
         if self.close_sent:
             return
-        self.conn.fail(CloseCode.POLICY_VIOLATION, reason)
+        self.conn.fail(REFUSED, reason)
         self.close_sent = self.disconnected = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1008, "reason": reason})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": REFUSED, "reason": reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.close()
 

@@ -5,11 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from websockets.frames import CloseCode
-
 import db.errors
 from db.errors import HowdahError
 from graph.operations.persisted_documents import PersistedQueryNotFound
+from graph.server import websocket_protocol
 from graph.transport.files import byte_responses
 from graph.transport.http import statuses
 from tests.fixtures.pages import ROOT
@@ -84,6 +83,6 @@ def test_errors_page_lists_every_status_of_files() -> None:
 def test_subscriptions_page_lists_every_close_code() -> None:
     source = (TRANSPORT / "websocket.py").read_text(encoding="utf-8")
     used = set(re.findall(r"(?:_Closed|websocket\.close)\((\d{4})\b", source))
-    used.add(str(int(CloseCode.POLICY_VIOLATION)))  # graph.server.websocket_protocol
+    used.add(str(websocket_protocol.REFUSED.value))
     listed = re.findall(r"^\| (\d{4}) \|", SUBSCRIPTIONS, re.MULTILINE)
     assert set(listed) == used
