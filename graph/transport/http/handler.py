@@ -194,8 +194,7 @@ class _Exchange:
         self, stream: ReservedStream, viewer: Viewer | None, authorization: str | None
     ) -> None:
         body = await self._read_body() or b""
-        is_large = len(body) >= LARGE_CHARACTERS
-        lease = await self._lease(body) if is_large else None
+        lease = await self._lease(body) if len(body) >= LARGE_CHARACTERS else None
         try:
             context = self._gateway.context(viewer, self._request_id, self._scope)
             context.operation_reads = self._operation_reads(viewer)
