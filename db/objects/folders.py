@@ -161,16 +161,25 @@ def flush_to_disk(path: Path, *, up_to: Path | None = None) -> None:
 def prune(folder: Path, before: float) -> int:
     """Removes partial files that were last changed before this time; returns their number."""
     removed = 0
-    for path in folder.rglob("*#*"):
-        try:
-            if _STAGED.fullmatch(path.name) and path.stat().st_mtime < before:
-                path.unlink()
-                removed += 1
-        except FileNotFoundError:
-            continue  # another replica was faster, or the upload has ended
-        except OSError as error:
-            log.warning("cannot remove %s: %s", path, error.strerror or error)
+    for parent, _, names in os.walk(folder):  # skips folders that another replica removes
+        removed += sum(_prune_file(Path(parent, name), before) for name in names)
     return removed
+
+
+def _prune_file(path: Path, before: float) -> bool:
+    """Returns whether it was removed."""
+    if not _STAGED.fullmatch(path.name):
+        return False
+    try:
+        if path.stat().st_mtime >= before:
+            return False
+        path.unlink()
+    except FileNotFoundError:  # another replica was faster, or the upload has ended
+        return False
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror or error)
+        return False
+    return True
 
 
 def folder_error(folder: Path, error: OSError) -> Unavailable:

@@ -195,6 +195,24 @@ async def test_prune_removes_partial_files(tmp_path: Path) -> None:
     assert await keys(objects, "files") == ["files/a"]
 
 
+async def test_prune_goes_on_when_another_replica_removes_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = open_objects(None, data_dir=tmp_path)
+    root, scandir = tmp_path / "objects", os.scandir
+    for name in ("a", "gone", "z"):
+        (root / name).mkdir()
+        (root / name / "left#1").write_bytes(b"half")
+
+    def scan(path: Any) -> Any:
+        if Path(path).name == "gone":
+            raise FileNotFoundError
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert await objects.prune(older_than=timedelta(0)) == 2
+
+
 @pytest.mark.parametrize("url", ["ftp://x/y", "nonsense", "", "s3:"])
 def test_open_objects_refuses_invalid_urls(url: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="HOWDAH_OBJECTS_URL"):
@@ -222,6 +240,7 @@ async def test_missing_bucket_is_unavailable(s3_bucket: str, tmp_path: Path) -> 
 MEMORY = """
 import asyncio, os, resource, sys
 from pathlib import Path
+from typing import Any
 from db.objects.store import open_objects
 
 async def main(folder):
