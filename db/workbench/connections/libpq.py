@@ -252,8 +252,8 @@ def learn_backend(connection: Connection, started_at: object) -> Backend:
     Raises:
         UnexpectedRows: `started_at`, the answer of the server, is no time.
     """
-    started = str(started_at or "")
-    if len(started) > MAX_STARTED_CHARS or "\0" in started:
+    started = "" if started_at is None else started_at
+    if not isinstance(started, str) or len(started) > MAX_STARTED_CHARS or "\0" in started:
         raise UnexpectedRows
     connection.backend = Backend(connection.pgconn.backend_pid, started)
     return connection.backend
