@@ -77,6 +77,11 @@ _SET_TRANSACTION = (
     "`readOnly` stays read-only."
 )
 _PSQL_COMMAND = "Omit it: commands that begin with a backslash are those of psql, and not SQL."
+_PLACEHOLDER = (
+    "Write $1, $2 ... for the values, and pass them in `parameters`: PostgreSQL knows no other "
+    "placeholders."
+)
+_NAMED_PLACEHOLDER = re.compile(r":[A-Za-z_]")
 _SEQUENCE_STATE = re.compile(r"\b(?:currval|lastval)\b", re.IGNORECASE)
 
 ENDS_CONNECTION = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"))
@@ -94,11 +99,19 @@ def hint_of(sqlstate: str | None, statement: str, position: int | None) -> str |
     """The hint for an error that PostgreSQL sends without one."""
     if sqlstate == "42601" and position and statement.startswith("\\", position - 1):
         return _PSQL_COMMAND
+    if sqlstate == "42601" and position and _is_placeholder(statement, position - 1):
+        return _PLACEHOLDER
     if sqlstate == "25001" and next(upper_words(statement), "") == "SET":
         return _SET_TRANSACTION
     if sqlstate == "55000" and _SEQUENCE_STATE.search(statement):
         return _NO_SESSION_STATE
     return HINTS.get(sqlstate or "")
+
+
+def _is_placeholder(statement: str, index: int) -> bool:
+    """Whether a syntax error is that of `:name`, or of what follows `?`, which is an operator."""
+    is_named = _NAMED_PLACEHOLDER.match(statement, index) is not None
+    return is_named or statement[:index].rstrip().endswith("?")
 
 
 def transaction_control(statement: str) -> Failure:

@@ -172,6 +172,10 @@ async def test_error_at_commit_fails_run(desk: Desk) -> None:
         ("SELECT lastval()", {}, "55000", "which `openSession` opens"),
         ("\\d", {}, "42601", "those of psql"),
         ("SELECT 1 \\gx", {}, "42601", "those of psql"),
+        ("SELECT 1 WHERE 1 = ?", {}, "42601", "Write $1, $2"),
+        ("SELECT 1 WHERE 1 = ? AND 2 = 2", {}, "42601", "Write $1, $2"),
+        ("VALUES (?, ?)", {}, "42601", "Write $1, $2"),
+        ("SELECT 1 WHERE 1 = :number", {}, "42601", "Write $1, $2"),
     ],
 )
 async def test_error_hint_tells_what_to_use_instead(
