@@ -1,11 +1,9 @@
 """Handles one HTTP request: parses, authenticates, prepares, executes and responds."""
 
-import math
-from collections.abc import AsyncGenerator, Hashable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Iterable
 
 from graphql import OperationType
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from db.client_networks import network_of
 from db.errors import HowdahError
@@ -13,21 +11,9 @@ from db.postgres.standbys import OperationReads, reads_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
-from graph.transport.compression import MIN_BYTES, accepts_gzip
-from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, accept
-from graph.transport.http.headers import (
-    ACCEPT_QUERY,
-    ALLOWED,
-    CHALLENGE,
-    CONTENT_TYPES,
-    EVERY_RESPONSE,
-    HEADS,
-    READING,
-    UNBUFFERED,
-    Header,
-)
+from graph.transport.http.headers import ALLOWED, READING, Header
 from graph.transport.http.refresh_cookie import RefreshCookie
 from graph.transport.http.request_parsing import (
     ClientDisconnected,
@@ -40,12 +26,12 @@ from graph.transport.http.request_parsing import (
     read_body,
 )
 from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams
+from graph.transport.http.response import Response
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
 from graph.transport.request_ids import begin_request
 from graph.transport.seen_header import SEEN_HEADER
-from graph.transport.unread_responses import LARGE_BYTES
 
 
 async def serve(
@@ -63,7 +49,7 @@ async def serve(
     except HttpRefusal as refusal:
         await exchange.refuse(refusal.error, status=refusal.status, headers=refusal.headers)
     except Exception as error:
-        if exchange.started:
+        if exchange.response.started:
             raise
         await exchange.refuse(error)  # unexpected errors are logged and masked
 
@@ -79,10 +65,7 @@ class _Exchange:
         "_receive",
         "_request_id",
         "_scope",
-        "_seen",
-        "_send",
-        "_sender",
-        "started",
+        "response",
     )
 
     def __init__(
@@ -90,22 +73,19 @@ class _Exchange:
     ) -> None:
         self._scope = scope
         self._receive = receive
-        self._send = send
         self._gateway: Gateway = scope["state"]["gateway"]
         self._headers = headers
         self._request_id = begin_request(headers)
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
-        self._seen: bytes | None = None
-        self._sender: Hashable = None  # once it is known
-        self.started = False
+        self.response = Response(scope, send, self._request_id, self._cookie)
 
     async def serve(self) -> None:
         if self._gateway.shutdown.begun:
             raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
         method = self._scope["method"]
         if method == "OPTIONS":  # a preflight is answered by graph.transport.origins
-            await self._send_text(204, headers=((b"allow", ALLOWED),))
+            await self.response.send_text(204, headers=((b"allow", ALLOWED),))
             return
         token = self._stream_token()
         if token is not None or method in {"PUT", "DELETE"}:
@@ -145,9 +125,8 @@ class _Exchange:
         """Responds with an error that occurred before execution."""
         await self._gateway.turns.wait(network_of(address_of(self._scope)))
         answer = refuse(error, request_id=self._request_id)
-        await self._send_answer(
-            answer, GRAPHQL_JSON, status or status_of(answer, GRAPHQL_JSON), headers
-        )
+        status = status or status_of(answer, GRAPHQL_JSON)
+        await self.response.send(answer, GRAPHQL_JSON, status, headers=headers)
 
     def _stream_token(self) -> str | None:
         """The token of a reserved event stream, in a header or, by `EventSource`, in the URL."""
@@ -172,18 +151,18 @@ class _Exchange:
             case "PUT":
                 network = network_of(address_of(self._scope))
                 stream = streams.reserve(viewer, authorization, network=network)
-                await self._send_text(201, stream.token.encode())
+                await self.response.send_text(201, stream.token.encode())
             case "GET":
                 stream = streams.find(token or "", viewer, by_token=True)
                 await self._open_reserved_stream(streams, stream)
             case "POST":
                 stream = streams.find(token or "", viewer)
                 await self._start_on(stream, viewer, authorization)
-                await self._send_text(202)
+                await self.response.send_text(202)
             case "DELETE":
                 stream = streams.find(token or "", viewer)
                 stream.end(query_values(self._scope).get("operationId"))
-                await self._send_text(200)
+                await self.response.send_text(200)
             case method:
                 raise method_not_allowed(
                     f"The method {method} is not supported on an event stream.",
@@ -210,15 +189,14 @@ class _Exchange:
         if self._accept.stream != EVENT_STREAM:
             raise not_acceptable()
         with streams.opened(stream), self._gateway.shutdown.stream():
-            content_type = FORMATS[EVENT_STREAM].content_type
-            await self._start(200, content_type, UNBUFFERED)
+            await self.response.begin_stream(FORMATS[EVENT_STREAM].content_type)
             await stream.carry(
-                self._write,
+                self.response.write,
                 self._receive,
                 session_end=self._session_end(stream.viewer, stream.authorization),
                 server_end=self._gateway.shutdown.wait(),
             )
-        await self._send({"type": "http.response.body", "body": b""})
+        await self.response.end()
 
     async def _read_body(self) -> bytes | None:
         """None if the request is in the query string."""
@@ -235,11 +213,11 @@ class _Exchange:
         return from_query_string(self._scope) if body is None else from_body(body)
 
     def _note_sender(self, viewer: Viewer | None) -> None:
-        self._sender = viewer.id if viewer else network_of(address_of(self._scope))
+        self.response.sender = viewer.id if viewer else network_of(address_of(self._scope))
 
     async def _lease(self, body: bytes) -> MemoryLease:
         requests = self._gateway.large_requests
-        return await requests.lease(self._sender, len(body), body.count(b","))
+        return await requests.lease(self.response.sender, len(body), body.count(b","))
 
     def _operation_reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys
@@ -266,12 +244,13 @@ class _Exchange:
             raise not_acceptable()
         answer = await operations.run(prepared, request.variables, context)
         if context.operation_reads is not None:
-            self._seen = (await context.operation_reads.position()).encode()
-        if not self._write_whole(answer, compressible=is_query):
-            await self._reply(answer, compressible=is_query)
+            self.response.seen = (await context.operation_reads.position()).encode()
+        # Some mutations return tokens, whose length would show in a compressed answer.
+        coding = self._headers.get(b"accept-encoding") if is_query else None
+        if not self.response.write_at_once(answer, self._accept.answer, coding):
+            await self._reply(answer, coding)
 
-    async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
-        """`compressible` is false for mutations: some return tokens, whose length would show."""
+    async def _reply(self, answer: Answer, coding: bytes | None = None) -> None:
         media_type = self._accept.answer or self._accept.stream
         if media_type in FORMATS:
             await self._reply_stream(_single(answer), media_type, None)
@@ -279,41 +258,8 @@ class _Exchange:
             raise not_acceptable()
         else:
             status = status_of(answer, media_type)
-            headers: tuple[Header, ...] = ()
-            if compressible and self._may_compress(answer):
-                compressed = await self._gateway.compressor.gzip(answer.payload)
-                answer = answer._replace(payload=compressed)
-                headers = ((b"content-encoding", b"gzip"),)
-            await self._send_answer(answer, media_type_of(status, media_type), status, headers)
-
-    def _may_compress(self, answer: Answer) -> bool:
-        return len(answer.payload) > MIN_BYTES and accepts_gzip(
-            self._headers.get(b"accept-encoding")
-        )
-
-    def _write_whole(self, answer: Answer, *, compressible: bool) -> bool:
-        """Writes a response to POST with data only. Returns false if `_reply` has to send it.
-
-        With other headers, the response takes the way of ASGI.
-        """
-        respond = responder(self._send)
-        payload, media_type = answer.payload, self._accept.answer
-        if (
-            respond is None
-            or self._scope["method"] != "POST"
-            or answer.errors
-            or len(payload) >= LARGE_BYTES
-            or (compressible and self._may_compress(answer))
-            or media_type is None
-            or media_type not in HEADS
-            or self._cookie.response_headers
-        ):
-            return False
-        head = HEADS[media_type] % (self._request_id.encode(), len(payload))
-        if self._seen is not None:
-            head = b"%b: %b\r\n%b" % (SEEN_HEADER, self._seen, head)
-        self.started = respond(200, head, payload)
-        return self.started
+            sent_type = media_type_of(status, media_type)
+            await self.response.send(answer, sent_type, status, coding=coding)
 
     async def _reply_stream(
         self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
@@ -321,78 +267,18 @@ class _Exchange:
         if media_type is None:
             raise not_acceptable()
         stream_format = FORMATS[media_type]
-        await self._start(200, stream_format.content_type, UNBUFFERED)
+        await self.response.begin_stream(stream_format.content_type)
         with self._gateway.shutdown.stream():
-            await Stream(stream_format, write=self._write, receive=self._receive).send(
+            await Stream(stream_format, write=self.response.write, receive=self._receive).send(
                 answers,
                 session_end=self._session_end(viewer, self._authorization()),
                 server_end=self._gateway.shutdown.wait(),
             )
-        await self._send({"type": "http.response.body", "body": b""})
+        await self.response.end()
 
     async def _session_end(self, viewer: Viewer | None, authorization: str | None) -> Answer:
         error = await self._gateway.session_end(viewer, authorization)
         return refuse(error, request_id=self._request_id)
-
-    async def _send_answer(
-        self, answer: Answer, media_type: str, status: int, headers: Iterable[Header] = ()
-    ) -> None:
-        if (retry_after_s := answer.retry_after_s) is not None:
-            headers = (*headers, (b"retry-after", b"%d" % math.ceil(retry_after_s)))
-        if status == 401:
-            headers = (*headers, CHALLENGE)
-        length = (b"content-length", b"%d" % len(answer.payload))
-        if len(answer.payload) < LARGE_BYTES:
-            await self._start(status, CONTENT_TYPES[media_type], (length, *headers))
-            await self._send({"type": "http.response.body", "body": answer.payload})
-            return
-        with self._writing(answer.payload):
-            await self._start(status, CONTENT_TYPES[media_type], (length, *headers))
-            await self._send(_part(answer.payload))
-            await self._send({"type": "http.response.body", "body": b""})  # when it is read
-
-    async def _send_text(
-        self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
-    ) -> None:
-        if status != 204:
-            headers = (*headers, (b"content-length", b"%d" % len(text)))
-        await self._start(status, b"text/plain; charset=utf-8", headers)
-        await self._send({"type": "http.response.body", "body": text})
-
-    async def _start(self, status: int, content_type: bytes, headers: Iterable[Header]) -> None:
-        self.started = True
-        if self._scope["method"] != "POST":
-            headers = (*headers, ACCEPT_QUERY)
-        if self._seen is not None:
-            headers = (*headers, (SEEN_HEADER, self._seen))
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", content_type),
-                    (b"x-request-id", self._request_id.encode()),
-                    *EVERY_RESPONSE,
-                    *self._cookie.response_headers,
-                    *headers,
-                ],
-            }
-        )
-
-    async def _write(self, chunk: bytes) -> None:
-        if len(chunk) < LARGE_BYTES:
-            await self._send(_part(chunk))
-            return
-        with self._writing(chunk):
-            await self._send(_part(chunk))
-            await self._send(_part(b""))  # when it is read
-
-    def _writing(self, content: bytes) -> AbstractContextManager[None]:
-        return self._gateway.unread_responses.writing(self._sender, len(content))
-
-
-def _part(content: bytes) -> Message:
-    return {"type": "http.response.body", "body": content, "more_body": True}
 
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer]:
