@@ -183,15 +183,17 @@ class Workbench:
         finally:
             await pool.release(connection)
 
-    def reserve(self, owner: OwnerId, connection_id: UUID) -> "ReservedConnection | None":
+    async def reserve(self, owner: OwnerId, connection_id: UUID) -> "ReservedConnection | None":
         """Takes an idle connection, if there is one, without reading the row of the connection.
+
+        Waits shortly for one that is being reset.
 
         The caller compares its `generation` with that of the row before it uses the connection.
         """
         generation = self._pools.find((owner, connection_id))
         if generation is None:
             return None
-        return generation.pool.reserve(generation=generation.row.generation)
+        return await generation.pool.reserve(generation=generation.row.generation)
 
     @contextlib.asynccontextmanager
     async def open_dedicated(self, owner: OwnerId, row_id: UUID) -> "AsyncIterator[Connection]":

@@ -128,10 +128,12 @@ class Submissions:
             return await self._submit_to_session(owner, request, key)
         connection_id = _require_connection(request)
         has_slot = self._scheduler.take_slot(owner)
-        reserved = self._lender.reserve(owner, connection_id) if has_slot else None
-        draft = _Draft(new_id(), owner, request, has_slot, reserved, current_actor.get())
+        reserved: ReservedConnection | None = None
         started = False
         try:
+            if has_slot:
+                reserved = await self._lender.reserve(owner, connection_id)
+            draft = _Draft(new_id(), owner, request, has_slot, reserved, current_actor.get())
             accepted = await self._accept(draft, key)
             if isinstance(accepted, SubmittedRun):
                 return accepted

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from db.services import Services
 from db.workbench.execution import run_executor
 from tests.fixtures.connected import connected
 from tests.fixtures.patience import patience
@@ -40,13 +39,6 @@ async def commits_in(url: str, *, others: float = inf) -> tuple[int, int]:
         return await connection.fetchval(COMMITS), left
 
 
-async def until_idle(services: Services) -> None:
-    """A connection that is still being reset cannot be reserved for the next run."""
-    async with patience():
-        while any(pool.in_use for pool in services.workbench._pools._living):  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0.001)
-
-
 @pytest.mark.parametrize("statement", ["SELECT 1", "INSERT INTO short VALUES (1) RETURNING a"])
 async def test_short_run_takes_few_commits(
     open_replica: OpenReplica,
@@ -73,7 +65,6 @@ async def test_short_run_takes_few_commits(
             for _ in range(runs):
                 run = await execute(person, connection, statement)
                 assert (run["state"], run["rows"]) == ("SUCCEEDED", {"rows": [[1]]})
-                await until_idle(replica.services)
         after, _ = await commits_in(committed_url, others=others)
         taken.append(after - before)
     background = 5 * (2 + time.monotonic() - began)  # heartbeats, and the search for orphans

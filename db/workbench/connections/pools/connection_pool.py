@@ -9,6 +9,7 @@ from math import inf
 import psycopg
 
 from db.concurrency.fifo_pool import FifoPool
+from db.concurrency.waiting import wait_up_to
 from db.errors import HowdahError, Overloaded
 from db.runs import Backend
 from db.workbench.connections.connection_errors import connection_closed
@@ -24,6 +25,8 @@ LIFETIME_S = 3_600.0
 REPORT_S = 3_600.0
 """A pool reports that it is connected once in this time."""
 CANCEL_S = 2.0
+RETURN_S = 0.02
+"""How long a reservation waits for a connection that is being reset, which takes a millisecond."""
 
 
 class PooledConnection:
@@ -100,6 +103,8 @@ class ConnectionPool:
         self._dedicated: set[Connection] = set()
         self._monitors: set[Connection] = set()
         self._unused = asyncio.Event()
+        self._resetting = 0
+        self._returned = asyncio.Event()
 
     @property
     def figures(self) -> tuple[int, int, int]:
@@ -139,9 +144,13 @@ class ConnectionPool:
         self._lent[pooled.connection] = pooled
         return pooled.connection
 
-    def reserve(self, *, generation: tuple[int, ...]) -> "ReservedConnection | None":
-        """Like `acquire`, for a connection that is idle at this moment."""
+    async def reserve(self, *, generation: tuple[int, ...]) -> "ReservedConnection | None":
+        """Like `acquire`, for a connection that is idle, or only has to be reset."""
         pooled = self._pool.take_idle()
+        if pooled is None and self._resetting:
+            self._returned.clear()
+            await wait_up_to(RETURN_S, self._returned.wait())
+            pooled = self._pool.take_idle()
         if pooled is None:
             return None
         self._borrowers += 1
@@ -150,9 +159,11 @@ class ConnectionPool:
 
     async def release(self, connection: Connection) -> None:
         """Resets the connection, or ends it. Returns it also if the borrower is cancelled here."""
+        self._resetting += 1
         try:
             await reset(connection)
         finally:
+            self._resetting -= 1
             self.release_unused(connection)
 
     def release_unused(self, connection: Connection) -> None:
@@ -160,6 +171,7 @@ class ConnectionPool:
         pooled = self._lent.pop(connection)
         pooled.used_at = asyncio.get_running_loop().time()
         self._pool.release(pooled)
+        self._returned.set()
         self._leave()
 
     @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ TERMINATE = pinned("""
 class Lender(Protocol):
     """Lends connections to the users' databases."""
 
-    def reserve(self, owner: OwnerId, connection_id: UUID) -> ReservedConnection | None:
+    async def reserve(self, owner: OwnerId, connection_id: UUID) -> ReservedConnection | None:
         """An idle connection, if there is one; it may be of another version of the connection."""
 
     def lend(

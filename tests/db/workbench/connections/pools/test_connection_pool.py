@@ -14,6 +14,7 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.connections import libpq
+from db.workbench.connections.pools import connection_pool
 from db.workbench.connections.pools.connection_pool import ConnectionPool
 from tests.fixtures.patience import patience
 from tests.fixtures.targets import Target, silent, speaking
@@ -87,6 +88,53 @@ async def test_pool_opens_connections_side_by_side_once_one_was_opened(
     for connection in (first, *others):
         await pool.release(connection)
     assert pool.figures == (4, 4, 0)
+
+
+async def test_reservation_waits_for_a_connection_that_is_being_reset(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_reset(_: libpq.Connection) -> None:
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(connection_pool, "reset", slow_reset)
+    pool = await make_pool()
+    connection = await pool.acquire()
+    assert await pool.reserve(generation=()) is None  # of one that is in use, at once
+    async with patience(), asyncio.TaskGroup() as tasks:
+        tasks.create_task(pool.release(connection))
+        await begun.wait()
+        reservation = tasks.create_task(pool.reserve(generation=()))
+        await asyncio.sleep(0)
+        assert not reservation.done()
+        go_on.set()
+    reserved = reservation.result()
+    assert reserved is not None
+    assert reserved.connection is connection
+    reserved.release()
+    assert pool.figures == (1, 1, 0)
+
+
+async def test_reservation_does_not_wait_long_for_a_reset(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stalled_reset(_: libpq.Connection) -> None:
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(connection_pool, "reset", stalled_reset)
+    monkeypatch.setattr(connection_pool, "RETURN_S", 0)
+    pool = await make_pool()
+    connection = await pool.acquire()
+    async with patience(), asyncio.TaskGroup() as tasks:
+        tasks.create_task(pool.release(connection))
+        await begun.wait()
+        assert await pool.reserve(generation=()) is None
+        go_on.set()
 
 
 async def test_limit_of_all_pools_admits_as_many_callers_as_it_allows(
