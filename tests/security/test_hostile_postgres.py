@@ -17,7 +17,7 @@ from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import command
+from db.workbench.connections.libpq import command, fetch_value
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.execution.reading.protocol import MAX_LABEL_CHARS, MAX_MESSAGE_CHARS
@@ -164,7 +164,26 @@ async def test_message_that_libpq_cannot_read_is_an_error_of_the_connection(
     await hostile.close()
 
 
-@pytest.mark.parametrize("rows", ["catalogue", "wide catalogue"])
+async def test_value_in_binary_format_is_not_read_beyond_its_end(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, targets: Targets
+) -> None:
+    """psycopg's loader of binary arrays trusts their counts, and ended the process."""
+    hostile = Connector(destination(hostile_port, "run-binary array"), targets)
+    connection = await hostile.connect()
+    async with patience():
+        with pytest.raises(psycopg.DataError):
+            await fetch_value(connection, "SELECT hostile")
+    await connection.close()
+    await hostile.close()
+    of_run = desk._replace(
+        connection_id=await saver.save(
+            host="127.0.0.1", port=hostile_port, database="run-binary array", ssl_mode="DISABLE"
+        )
+    )
+    assert (await of_run.run("SELECT hostile", timeout_ms=120_000)).row_count == 1
+
+
+@pytest.mark.parametrize("rows", ["catalogue", "wide catalogue", "widening catalogue"])
 async def test_rows_for_queries_of_ours_are_bounded(
     hostile_port: int, desk: Desk, saver: ConnectionSaver, rows: str
 ) -> None:

@@ -11,7 +11,6 @@ from db.errors import TimedOut, TooLarge, Unavailable
 
 if TYPE_CHECKING:  # psycopg is imported with the first connection
     import psycopg
-    from psycopg import AsyncRawCursor
 
     from db.workbench.connections.libpq import Connection
 
@@ -61,27 +60,24 @@ async def read_catalogue(
         TooLarge: It returned more than is allowed.
         Unavailable: It refused a statement, or the connection was lost.
     """
-    from psycopg import AsyncRawCursor  # a driver, imported at first use
-
     from db.workbench.connections.libpq import abort_after, command, fetch_rows
 
     # The server's timeout comes first; the second one is for a server that does not answer.
     with _translate_errors(timeout_s), abort_after(connection, timeout_s + 1):
         await command(connection, _BEGIN.format(timeout_s * 1000))
-        async with AsyncRawCursor(connection) as cursor:
-            is_first = True
+        is_first = True
 
-            async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
-                nonlocal is_first
-                if in_path and not is_first:
-                    await command(connection, _ONLY_POSTGRES)
-                is_first = False
-                wrapped = _IN_PATH.format(sql) if in_path else sql
-                if max_bytes is not None:
-                    return await _fetch_within(connection, cursor, wrapped, values, max_bytes)
-                return await fetch_rows(connection, wrapped, values)
+        async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+            nonlocal is_first
+            if in_path and not is_first:
+                await command(connection, _ONLY_POSTGRES)
+            is_first = False
+            wrapped = _IN_PATH.format(sql) if in_path else sql
+            if max_bytes is not None:
+                return await _fetch_within(connection, wrapped, values, max_bytes)
+            return await fetch_rows(connection, wrapped, values)
 
-            found = await read(fetch)
+        found = await read(fetch)
         await command(connection, "ROLLBACK")  # nothing was written
         return found
 
@@ -157,18 +153,15 @@ def _reported(error: "psycopg.Error") -> dict[str, str | None] | None:
 
 
 async def _fetch_within(
-    connection: "Connection",
-    cursor: "AsyncRawCursor",
-    sql: str,
-    values: Sequence[Any],
-    max_bytes: int,
+    connection: "Connection", sql: str, values: Sequence[Any], max_bytes: int
 ) -> Sequence[Any]:
     """Receives the rows in chunks. The server belongs to the user and may send any number."""
     from db.workbench.connections.bounds.read_budget import size_of_rows
+    from db.workbench.connections.libpq import stream_rows
 
     found: list[Any] = []
     size = 0
-    async for row in cursor.stream(sql, values, size=CHUNK_ROWS):
+    async for row in stream_rows(connection, sql, values, chunk_rows=CHUNK_ROWS):
         size += size_of_rows([row])
         if size > max_bytes:
             connection.finish()

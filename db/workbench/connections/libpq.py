@@ -8,16 +8,16 @@ parameter with such a source is set to a value, and the variables are removed.
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
-from psycopg import errors, generators
+from psycopg import abc, errors, generators
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.pq.misc import PGnotify
 
@@ -36,6 +36,7 @@ MAX_STARTED_CHARS = 100
 MAX_FACT_CHARS = 200
 """The limit of a version, or of a protocol and cipher, which are stored with the connection."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
+_ROWS = {ExecStatus.TUPLES_OK, ExecStatus.TUPLES_CHUNK}
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
 _NO_FILE = f"{os.devnull}/none"
@@ -151,15 +152,50 @@ async def fetch_rows(
     Raises:
         psycopg.Error: As `Connection.execute` does, or `UnexpectedRows`.
     """
-    transformer = Transformer(connection)
+    transformer = _send_query(connection, sql, values)
+    result = await _wait_for_result(connection)
+    if result is None or result.status != ExecStatus.TUPLES_OK:
+        raise UnexpectedRows
+    return _load_rows(transformer, result)
+
+
+async def stream_rows(
+    connection: Connection, sql: str, values: Sequence[Any] = (), *, chunk_rows: int
+) -> AsyncGenerator[tuple[Any, ...]]:
+    """As `fetch_rows`, of which libpq buffers `chunk_rows` at once. Close the connection to stop.
+
+    Raises:
+        psycopg.Error: As `fetch_rows`.
+    """
+    transformer, pgconn = _send_query(connection, sql, values), connection.pgconn
+    pgconn.set_chunked_rows_mode(chunk_rows)
+    await connection.wait(generators.send(pgconn))
+    failed: PGresult | None = None
+    while (result := await connection.wait(generators.fetch(pgconn))) is not None:
+        if result.status in _ROWS:
+            for row in _load_rows(transformer, result):
+                yield row
+        elif result.status in _COPIES:  # libpq repeats it without end
+            connection.finish()
+            raise UnexpectedRows
+        else:
+            failed = failed or result
+    if failed is not None:
+        raise errors.error_from_result(failed)
+
+
+def _send_query(connection: Connection, sql: str, values: Sequence[Any]) -> abc.Transformer:
+    transformer: abc.Transformer = Transformer(connection)
     sent = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
     connection.pgconn.send_query_params(
         sql.encode(), sent, param_types=transformer.types, param_formats=transformer.formats
     )
-    result = await _wait_for_result(connection)
-    if result is None or result.status != ExecStatus.TUPLES_OK:
-        raise UnexpectedRows
-    transformer.set_pgresult(result)
+    return transformer
+
+
+def _load_rows(transformer: abc.Transformer, result: PGresult) -> list[tuple[Any, ...]]:
+    # Some binary loaders trust what the server says, and would read beyond the end of the value.
+    transformer.set_pgresult(result, format=Format.TEXT)
     try:
         return transformer.load_rows(0, result.ntuples, tuple)
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ import msgspec
 from psycopg.abc import Buffer, Loader
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.adapt import Loader as LoaderBase
+from psycopg.pq import Format
 from psycopg.pq.abc import PGresult
 from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import IntLoader
@@ -63,7 +64,7 @@ class RowLoader:
         self.replaced_bytes = False
         """Whether a text was not in UTF-8."""
         self._fast = Transformer(_FAST_LOADERS)
-        self._knows_columns = False
+        self._column_count: int | None = None
 
     def load(self, result: PGresult) -> list[Row]:
         """All rows of the result. Raises as `load_part`."""
@@ -73,17 +74,22 @@ class RowLoader:
         """The rows from `start` to before `end`.
 
         Raises:
-            UnexpectedRows: A value is none of its type.
+            UnexpectedRows: A value is none of its type, or the number of columns has changed: for
+                more of them psycopg would read beyond the end of its list of loaders.
         """
-        self._fast.set_pgresult(result, set_loaders=not self._knows_columns)
-        self._knows_columns = True
+        is_first = self._column_count is None
+        if is_first:
+            self._column_count = result.nfields
+        elif result.nfields != self._column_count:
+            raise UnexpectedRows
+        self._fast.set_pgresult(result, set_loaders=is_first, format=Format.TEXT)
         try:
             try:
                 return self._fast.load_rows(start, end, tuple)
             except UnicodeDecodeError:
                 self.replaced_bytes = True
                 lossy = Transformer(_LOSSY_LOADERS)
-                lossy.set_pgresult(result)
+                lossy.set_pgresult(result, format=Format.TEXT)
                 return lossy.load_rows(start, end, tuple)
         except ValueError as error:
             raise UnexpectedRows from error
