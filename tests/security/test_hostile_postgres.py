@@ -164,11 +164,12 @@ async def test_message_that_libpq_cannot_read_is_an_error_of_the_connection(
     await hostile.close()
 
 
-async def test_value_in_binary_format_is_not_read_beyond_its_end(
-    hostile_port: int, desk: Desk, saver: ConnectionSaver, targets: Targets
+@pytest.mark.parametrize("answer", ["binary array", "unopened array"])
+async def test_false_array_is_an_error_of_the_server(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, targets: Targets, answer: str
 ) -> None:
     """psycopg's loader of binary arrays trusts their counts, and ended the process."""
-    hostile = Connector(destination(hostile_port, "run-binary array"), targets)
+    hostile = Connector(destination(hostile_port, f"run-{answer}"), targets)
     connection = await hostile.connect()
     async with patience():
         with pytest.raises(psycopg.DataError):
@@ -177,7 +178,7 @@ async def test_value_in_binary_format_is_not_read_beyond_its_end(
     await hostile.close()
     of_run = desk._replace(
         connection_id=await saver.save(
-            host="127.0.0.1", port=hostile_port, database="run-binary array", ssl_mode="DISABLE"
+            host="127.0.0.1", port=hostile_port, database=f"run-{answer}", ssl_mode="DISABLE"
         )
     )
     assert (await of_run.run("SELECT hostile", timeout_ms=120_000)).row_count == 1

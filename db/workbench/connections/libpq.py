@@ -36,6 +36,8 @@ MAX_STARTED_CHARS = 100
 MAX_FACT_CHARS = 200
 """The limit of a version, or of a protocol and cipher, which are stored with the connection."""
 _DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
+_NOT_LOADED = (ArithmeticError, LookupError, NameError, TypeError, ValueError)
+"""The loader of arrays raises UnboundLocalError for some texts that are none."""
 _ROWS = {ExecStatus.TUPLES_OK, ExecStatus.TUPLES_CHUNK}
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
@@ -198,7 +200,7 @@ def _load_rows(transformer: abc.Transformer, result: PGresult) -> list[tuple[Any
     transformer.set_pgresult(result, format=Format.TEXT)
     try:
         return transformer.load_rows(0, result.ntuples, tuple)
-    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (*_NOT_LOADED, RecursionError) as error:
         raise UnexpectedRows from error
 
 
