@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
 from db.client_networks import network_of_user
+from db.concurrency.waiting import drop_error
 from db.errors import Overloaded, RateLimited
 
 T = TypeVar("T")
@@ -121,8 +122,7 @@ class FairSlots:
         def end(_: object) -> None:
             self._work.discard(work)
             self.release(user)
-            if not work.cancelled():
-                work.exception()  # else asyncio logs it when the caller was cancelled
+            drop_error(work)
 
         work.add_done_callback(end)
         return await asyncio.shield(work)

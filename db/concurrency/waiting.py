@@ -234,7 +234,7 @@ class SharedTasks(Generic[K, T]):
     def _end(self, key: K, task: "asyncio.Task[T]") -> None:
         if self._shared.get(key) is task:
             del self._shared[key]
-        _drop_error(task)
+        drop_error(task)
 
 
 class ShieldedTasks(TaskSet):
@@ -243,7 +243,7 @@ class ShieldedTasks(TaskSet):
     async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Returns the result of `work`. Its error is dropped if the caller was cancelled."""
         task = self.start(work, name=name)
-        task.add_done_callback(_drop_error)
+        task.add_done_callback(drop_error)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -251,6 +251,7 @@ class ShieldedTasks(TaskSet):
         await asyncio.gather(*self, return_exceptions=True)
 
 
-def _drop_error(task: "asyncio.Task[Any]") -> None:
-    if not task.cancelled():
-        task.exception()  # else asyncio logs it when all callers were cancelled
+def drop_error(work: "asyncio.Future[Any]") -> None:
+    """As a done callback: else asyncio logs an error for which no caller waits any more."""
+    if not work.cancelled():
+        work.exception()

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+
+from db.concurrency.waiting import drop_error
 
 
 class StoppableChunks:
@@ -36,7 +37,7 @@ class StoppableChunks:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
             self._stop()  # a cancel alone does not end the upload
-            sending.add_done_callback(_consume_exception)
+            sending.add_done_callback(drop_error)
             await asyncio.wait([sending])
             raise
 
@@ -44,9 +45,3 @@ class StoppableChunks:
         self._stopped = True
         if self._step is not None:
             self._step.cancel()
-
-
-def _consume_exception(sending: "asyncio.Future[Any]") -> None:
-    """Retrieves the exception of an abandoned upload, so that asyncio does not log it."""
-    if not sending.cancelled():
-        sending.exception()

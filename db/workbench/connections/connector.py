@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+from db.concurrency.waiting import drop_error
 from db.connections import SslMode
 from db.errors import HowdahError
 from db.workbench.connections import libpq
@@ -85,7 +86,8 @@ class Connector:
                 connection = await self._connect(deadline)
         except TimeoutError:
             raise unreachable(self.destination) from None
-        asking = asyncio.ensure_future(self._identify(connection))
+        asking = asyncio.create_task(self._identify(connection), name="connections: login")
+        asking.add_done_callback(drop_error)
         try:
             with libpq.abort_after(connection, deadline - asyncio.get_running_loop().time()):
                 self.facts = await asyncio.shield(asking)

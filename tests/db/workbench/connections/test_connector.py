@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.cluster import Cluster
+from tests.fixtures.patience import patience
 from tests.fixtures.ports import free_port
 from tests.fixtures.targets import CANARY, Talk, Target, silent, speaking
 
@@ -331,3 +333,30 @@ async def test_database_name_is_not_parsed_as_options(
     error = await refusal(target.destination(**field), targets)
     assert isinstance(error, BadInput)
     assert error.field in {"database", "password"}
+
+
+async def test_login_that_its_caller_leaves_logs_no_error(
+    target: Target,
+    targets: Targets,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    identifying = asyncio.Event()
+
+    async def identify(connection: Connection) -> libpq.ServerFacts:
+        identifying.set()
+        await libpq.command(connection, "SELECT pg_sleep(3600)")
+        raise AssertionError
+
+    monkeypatch.setattr(libpq, "facts_of", identify)
+    connector = Connector(target.destination(), targets)
+    connecting = asyncio.create_task(connector.connect())
+    async with patience():
+        await identifying.wait()
+        connecting.cancel()
+        await asyncio.wait({connecting})
+    await connector.close()
+    assert connecting.cancelled()
+    del connecting
+    gc.collect()  # asyncio logs an error that was not retrieved when its task is freed
+    assert "never retrieved" not in caplog.text
