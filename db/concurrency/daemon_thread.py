@@ -1,4 +1,4 @@
-"""Threads for calls that may never return."""
+"""Threads for calls that may never return, and must not hold up the end of the process."""
 
 import asyncio
 import contextlib

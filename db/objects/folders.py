@@ -103,7 +103,7 @@ def _no_answer() -> Unavailable:
 async def in_folder(read: Callable[[Path], T], folder: Path) -> T:
     """Reads in a thread. Raises Unavailable if the folder cannot be read."""
     try:
-        return await asyncio.to_thread(read, folder)
+        return await in_daemon_thread(partial(read, folder), name="objects: folder")
     except OSError as error:
         raise folder_error(folder, error) from error
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from db.concurrency.daemon_thread import in_daemon_thread
 from db.distributions import Distributions
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.objects.folders import (
@@ -251,8 +252,9 @@ class ObjectStore:
         """
         if self._folder is None:
             return 0
-        return await asyncio.to_thread(
-            prune, self._folder, time.time() - older_than.total_seconds()
+        before = time.time() - older_than.total_seconds()
+        return await in_daemon_thread(
+            functools.partial(prune, self._folder, before), name="objects: prune"
         )
 
     @contextlib.contextmanager

@@ -8,9 +8,11 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from db.audit import AuditEventRow, begin_stream, write_next
+from db.concurrency.daemon_thread import in_daemon_thread
 from db.concurrency.retry_log import RetryLog
 from db.concurrency.waiting import Backoff, in_background
 from db.postgres.engine import Database
@@ -40,7 +42,8 @@ async def streaming_audit_log(database: Database, destination: str | None) -> As
 async def _stream(database: Database, destination: str) -> None:
     async def write(events: Sequence[AuditEventRow]) -> None:
         lines = b"".join(to_json(event) + b"\n" for event in events)
-        await asyncio.to_thread(_append, destination, lines)
+        # A pipe that is not read would hold up the end of the process.
+        await in_daemon_thread(partial(_append, destination, lines), name="audit: stream")
 
     retry_log = RetryLog(log, f"write the audit stream to {destination}")
     pauses = BACKOFF.pauses()

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -21,6 +21,7 @@ from ipaddress import (
 )
 from typing import Protocol, TypeAlias
 
+from db.concurrency.daemon_thread import in_daemon_thread
 from db.concurrency.fair_slots import FairSlots
 from db.errors import BadInput, Forbidden, Unavailable
 from db.postgres.own_cluster import OwnCluster
@@ -106,14 +107,11 @@ class Targets:
         self._own = tuple(own)
         self._own_addresses: dict[str, set[Address]] = {}
         """Of the last look-up that succeeded, by host."""
-        # Separate threads, so that a name server that does not respond delays no other work.
-        self._threads = ThreadPoolExecutor(max_workers=LOOKUPS_AT_ONCE, thread_name_prefix="names")
         self._resolve_name = resolve_name or self._resolve_by_system
         self._slots = FairSlots("look-ups of names", total=LOOKUPS_AT_ONCE)
 
     def close(self) -> None:
         self._slots.cancel_work()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str, port: int, *, user: Hashable = None) -> list[str]:
         """Returns checked addresses, in the order in which to try them.
@@ -154,9 +152,9 @@ class Targets:
         return list(dict.fromkeys(found))
 
     async def _resolve_by_system(self, host: str) -> Sequence[str]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        # A name server that does not respond delays no other work, nor the end of the process.
+        found = await in_daemon_thread(
+            partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM), name="names"
         )
         return [str(place[0]) for *_, place in found]
 
