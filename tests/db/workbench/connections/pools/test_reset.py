@@ -1,15 +1,20 @@
 """What a connection keeps for the next run, and what it never does."""
 
+import asyncio
+import contextlib
+
 import pytest
 
 from db.runs import RunRow
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.execution.statement import connection_use
+from tests.fixtures.patience import patience
 from tests.fixtures.pgbouncer import PGBOUNCER, pgbouncer
 from tests.fixtures.runs import Desk
 from tests.fixtures.workbench import ConnectionSaver, one
 
 SHOW = "SHOW statement_timeout"
+SETTING = "SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'"
 
 
 @pytest.fixture
@@ -60,11 +65,34 @@ async def test_short_timeout_is_not_kept(desk: Desk) -> None:
             assert await one(connection, SHOW) == kept
 
 
-async def test_timeout_is_kept_although_the_statement_failed(desk: Desk) -> None:
+async def test_timeout_is_kept_although_the_statement_failed(desk: Desk, sent: list[str]) -> None:
     for statement in ("SELECT 1 / 0", "not SQL", "SELECT pg_advisory_lock(1), 1 / 0"):
         run = await run_and_reset(desk, statement, 50_000)
         assert run.connection_usable
         assert await shown(desk, await run_and_reset(desk, SHOW, 50_000)) == "50s"
+    assert sent == []
+
+
+async def test_wait_for_a_connection_is_part_of_the_timeout(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection keeps the whole timeout for the next run nevertheless."""
+    lend = desk.server.workbench.lend
+    with monkeypatch.context() as patch:
+        patch.setattr(connection_use, "LATE_S", 0.01)
+        async with contextlib.AsyncExitStack() as lent:
+            for _ in range(4):  # all that the pool has
+                await lent.enter_async_context(lend(desk.owner, desk.connection_id))
+            run = await desk.start(SETTING, timeout_ms=50_000)
+            (pool,) = desk.server.workbench._pools._living
+            async with patience():
+                while not pool._pool.waiting:  # noqa: ASYNC110 - there is no event
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(2 * connection_use.LATE_S)
+        ((left_ms,),) = await desk.rows(await desk.end_of(run))
+    assert 0 < left_ms < 50_000
+    await desk.until_idle()
+    assert await shown(desk, await run_and_reset(desk, SHOW, 50_000)) == "50s"
 
 
 @pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
