@@ -11,8 +11,9 @@ import pytest
 
 from db.errors import TooLarge
 from db.events import EventBus
+from db.kit import row_quota
 from db.kit.base import OwnerId, new_id
-from db.kit.row_quota import OwnedRows, RowQuota
+from db.kit.row_quota import GRANT_S, MAX_GRANT, OwnedRows, RowQuota
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.postgres.sessions import Session
@@ -247,3 +248,30 @@ async def test_quota_is_counted_once_for_all_that_insert_meanwhile() -> None:
         await asyncio.gather(*(quota.check(rows) for _ in range(3)))
     await quota.check(rows)  # the failed count let no other pass without one
     assert counted == 4
+
+
+async def test_grant_of_a_quota_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rows, in time, and to the latest owners: what other processes add shows in a count."""
+    now, counts = 0.0, list[OwnerId]()
+
+    async def count(_: object, owner: OwnerId) -> int:
+        counts.append(owner)
+        return 0
+
+    monkeypatch.setattr(row_quota, "_now", lambda: now)
+    monkeypatch.setattr(row_quota, "MAX_OWNERS", 2)
+    quota = RowQuota("tasks", setting="HOWDAH_TASKS_PER_USER", limit=1_000_000, count=count)
+    first, second, third = (
+        cast("OwnedRows", SimpleNamespace(session=None, owner=OwnerId(new_id()))) for _ in range(3)
+    )
+    for _ in range(1 + MAX_GRANT):
+        await quota.check(first)
+    assert len(counts) == 1
+    await quota.check(first)
+    assert len(counts) == 2
+    now += GRANT_S
+    await quota.check(first)
+    assert len(counts) == 3
+    for rows in (second, third, second, first):
+        await quota.check(rows)
+    assert counts[3:] == [second.owner, third.owner, first.owner]
