@@ -53,7 +53,7 @@ class BatchedRows(NamedTuple):
         except Exception:  # noqa: BLE001 - it is raised and reported again for each row
             abandon(calls)
             return None
-        return [run.hold(call) for call in calls]
+        return [run.await_field(call) for call in calls]
 
 
 def complete_rows(

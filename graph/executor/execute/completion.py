@@ -99,7 +99,7 @@ def with_errors_handled(complete: Complete, fail: Fail) -> Complete:
         if value.__class__ not in _ordinary_classes and not is_ordinary(value):
             raise_if_error(value)
             if is_awaitable(value):
-                return run.hold(settle(run.hold(value), path, run))
+                return run.hold(settle(run.await_field(value), path, run))
         completed = complete(value, path, run)
         if completed.__class__ is CoroutineType:
             return run.hold(guard(completed, path, run))

@@ -29,6 +29,9 @@ FIELD_CHARACTERS = 100
 """The part of a long text that counts as a field."""
 MAX_ERRORS = 10_000
 """Of one run. 250,000 took 40 seconds, in which other operations waited, and a gigabyte."""
+MAX_AWAITED = 25_000
+"""Of one run. Each field is a task, and all are started at once: 250,000 stopped the event loop for
+7 seconds."""
 
 A = TypeVar("A", bound=Awaitable[Any])
 T = TypeVar("T")
@@ -109,6 +112,7 @@ class Run:
     __slots__ = (
         "_held",
         "arguments",
+        "awaited",
         "context",
         "fields",
         "log",
@@ -130,6 +134,7 @@ class Run:
         self.variables = variables
         self.max_fields = max_fields
         self.fields = 0  # of the objects that were built; generated code adds to it
+        self.awaited = 0  # resolvers that returned an awaitable
         self.log = ErrorLog()
         self.arguments: dict[object, dict[str, Any]] = {}  # immutable arguments by field
         self._held: list[Awaitable[Any]] = []
@@ -141,6 +146,18 @@ class Run:
             if self.fields > self.max_fields:
                 raise ResultTooLarge(self.max_fields, "fields")
         return value
+
+    def await_field(self, resolving: A) -> A:
+        """Register what a resolver returned.
+
+        Raises:
+            ResultTooLarge: The run awaits too many.
+        """
+        self.awaited += 1
+        if self.awaited > MAX_AWAITED:
+            abandon([resolving])
+            raise ResultTooLarge(MAX_AWAITED, "fields that need a lookup of their own")
+        return self.hold(resolving)
 
     def hold(self, awaitable: A) -> A:
         """Register an awaitable, so that `abandon` can dispose of it after an error elsewhere."""

@@ -11,6 +11,7 @@ from graphql import ExecutionResult, parse
 
 from graph.executor import ResultTooLarge, compile_plan
 from graph.executor.document import select_operation
+from graph.executor.execute import run as run_module
 from graph.executor.fallback import CoreProgram
 from graph.executor.hints import accepting, resolving_many
 from graph.kit.fields import field
@@ -149,3 +150,13 @@ async def test_batched_fields_count_towards_the_limit() -> None:
     with pytest.raises(ResultTooLarge) as caught:
         await run(query, max_fields=50)
     assert caught.value.path[:1] == ["shelves"]
+
+
+async def test_field_of_all_rows_of_a_list_is_awaited_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = compile_plan(schema, parse("{ shelves(count: 50) { a: boxes { number } } }"), None)
+    root = Shelf(0)
+    monkeypatch.setattr(run_module, "MAX_AWAITED", 1)
+    assert not (await plan.execute(context=None, variables=None, root=root)).errors
+    monkeypatch.setattr(run_module, "MAX_AWAITED", 0)
+    with pytest.raises(ResultTooLarge, match="lookup"):
+        await plan.execute(context=None, variables=None, root=root)

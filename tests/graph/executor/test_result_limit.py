@@ -109,6 +109,21 @@ async def test_run_stops_after_so_many_errors(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.path == ["boxes", 5, "bad"]
 
 
+@pytest.mark.parametrize("fields", ["found", "a: found b: found", "boxes(first: 0) { name }"])
+async def test_run_stops_when_it_awaits_too_many_fields(
+    monkeypatch: pytest.MonkeyPatch, fields: str
+) -> None:
+    text = f"query($n: Int!) {{ boxes(first: $n) {{ inner {{ {fields} }} }} }}"
+    plan = compile_plan(schema._schema, parse(text), None)
+    in_each = max(fields.count("found"), 1)
+    monkeypatch.setattr(run_module, "MAX_AWAITED", 1 + 10 * in_each)
+    few = await plan.execute(context=None, variables={"n": 10})
+    assert not few.errors
+    with pytest.raises(ResultTooLarge, match="fields that need a lookup of their own") as caught:
+        await plan.execute(context=None, variables={"n": 11})
+    assert caught.value.path[:3] == ["boxes", 10, "inner"]
+
+
 async def test_result_is_not_limited_by_default() -> None:
     plan = compile_plan(schema._schema, parse("{ boxes(first: 5000) { name } }"), None)
     assert not (await plan.execute(context=None, variables=None)).errors
