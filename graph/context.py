@@ -48,15 +48,40 @@ class OperationSlot(Protocol):
 
     def end(self) -> None: ...
 
+    def require_room(self) -> None:
+        """Call before a read that may be large: raises `Overloaded` if the user holds too much."""
+
+    def hold(self, size: int) -> None:
+        """Count the bytes of a read until `free`."""
+
+    def free(self) -> None: ...
+
+    def close(self) -> None: ...
+
 
 class UnlimitedSlot:
     """The slot of work that is not an operation of a user: never limited."""
 
-    read_share = None
     large_read_share = contextlib.nullcontext()
+
+    @property
+    def read_share(self) -> None:
+        return None
 
     def end(self) -> None:
         """Do nothing: no operation waits for it."""
+
+    def require_room(self) -> None:
+        """Do nothing: it is no user's."""
+
+    def hold(self, size: int) -> None:
+        """Do nothing: it is not limited."""
+
+    def free(self) -> None:
+        """Do nothing: it holds nothing."""
+
+    def close(self) -> None:
+        """Do nothing, as above."""
 
 
 UNLIMITED_SLOT = UnlimitedSlot()
@@ -132,7 +157,7 @@ class Context:
     """The requested fields, once they are counted."""
     statements: StatementCount = field(default_factory=StatementCount)
     text_budget: ByteBudget | None = None
-    """That of `texts`, once something has been read."""
+    """That of `require_text_budget`, once something has been read."""
     operation_reads: OperationReads | None = None
     """Where the operation reads, if its client keeps a position (db.postgres.standbys)."""
 
@@ -175,6 +200,7 @@ class Context:
         """Each event of a subscription reads current data, as an operation of its own."""
         self.loaders.clear()
         self.text_budget = None
+        self.slot.free()
 
     def forget_loaded(self) -> None:
         """Clear the loaders: each root field of a mutation reads what the last one wrote."""
@@ -195,18 +221,18 @@ class Context:
         """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
-    def texts(self) -> ByteBudget:
-        """What the operation may read of long texts."""
+    def require_text_budget(self) -> ByteBudget:
+        """`text_budget`, which the first call makes: what the operation may read of long texts."""
         if self.text_budget is None:
-            self.text_budget = make_text_budget()
+            self.text_budget = make_text_budget(self.slot)
         return self.text_budget
 
     def open_reads(self) -> SingleReads | RoutedReads:
         """A session for one batch of reads."""
         share = self.slot.read_share
         if self.operation_reads is not None:
-            return self.operation_reads.open(share, self.texts)
-        return self.services.database.read(share=share, text_budget=self.texts)
+            return self.operation_reads.open(share, self.require_text_budget)
+        return self.services.database.read(share=share, text_budget=self.require_text_budget)
 
     def read(
         self, repository: ReaderFactory[RepositoryT], work: Callable[[RepositoryT], Awaitable[T]]

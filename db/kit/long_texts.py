@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 
-from db.concurrency.byte_budget import ByteBudget
+from db.concurrency.byte_budget import ByteBudget, Holder
 from db.errors import TooLarge
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -76,9 +76,9 @@ def bytes_of(records: Sequence[Any]) -> int:
     return records[-1][-1] if records else 0
 
 
-def make_text_budget() -> ByteBudget:
+def make_text_budget(holder: Holder) -> ByteBudget:
     """What one operation may read of long texts."""
-    return ByteBudget(OPERATION_BYTES, at_once=READS_AT_ONCE, exceeded=too_much_text)
+    return ByteBudget(OPERATION_BYTES, at_once=READS_AT_ONCE, exceeded=too_much_text, holder=holder)
 
 
 def too_much_text(limit: int) -> TooLarge:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 
 from db.client_networks import network_of
 from db.concurrency.fair_slots import FairSlots, Share
+from db.concurrency.held_bytes import HeldBytes
 from db.distributions import Distribution
 from db.postgres.engine import Database
 from db.postgres.gathering.gatherer import SPARE_CONNECTIONS
@@ -38,6 +39,11 @@ SHARED_TRIPS = 0.7
 """While other users are active, work that waits for a distant database, in round trips."""
 SHARED_READS = 4
 """The connections that reads of one user occupy while other users are active."""
+HELD_BYTES = 256 * 2**20
+"""Long texts and rows of runs that the running operations of one user hold: an operation may read
+64 MiB of them and costs no more work than a small one."""
+TOTAL_HELD_BYTES = 1024 * 2**20
+"""The same of all users of a process: above it, each user may hold an equal part."""
 PAUSE_FACTOR = 2.0
 """The pause before the next document of the same sender, as a multiple of the preparation time."""
 
@@ -76,7 +82,7 @@ class Presence:
 class Slot:
     """Permits one operation to run. Released when the operation ends, or earlier."""
 
-    __slots__ = ("_admission", "_held", "_slots", "_user", "_weight")
+    __slots__ = ("_admission", "_bytes", "_held", "_is_closed", "_slots", "_user", "_weight")
 
     def __init__(
         self, admission: "Admission", slots: FairSlots, user: Hashable, weight: int
@@ -86,12 +92,39 @@ class Slot:
         self._user = user
         self._weight = weight
         self._held = True
+        self._bytes = 0
+        self._is_closed = False
 
     def end(self) -> None:
         """Let the next operation run. Idempotent."""
         if self._held:
             self._held = False
             self._slots.release(self._user, self._weight)
+
+    def close(self) -> None:
+        """Call when the operation has ended and its result is encoded. Idempotent."""
+        self.end()
+        self._is_closed = True
+        self.free()
+
+    def require_room(self) -> None:
+        """Call before a read that may be large.
+
+        Raises:
+            Overloaded: the operations of the user hold too much.
+        """
+        self._admission.results.require_room(self._user)
+
+    def hold(self, size: int) -> None:
+        """Count the bytes of a read until `free`."""
+        if not self._is_closed:  # a batch of a loader can outlive its operation
+            self._bytes += size
+            self._admission.results.add(self._user, size)
+
+    def free(self) -> None:
+        if self._bytes:
+            self._admission.results.release(self._user, self._bytes)
+            self._bytes = 0
 
     @property
     def read_share(self) -> Share:
@@ -118,6 +151,7 @@ class Admission:
         self._documents = _limited(1)
         self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
         self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
+        self.results = HeldBytes("results", of_one_user=HELD_BYTES, total=TOTAL_HELD_BYTES)
         self.waits = Distribution()
         """Seconds that operations waited for a slot, of those for which none was free."""
 

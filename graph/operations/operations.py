@@ -163,7 +163,7 @@ class Operations:
             raise
         finally:
             if slot is not None:
-                slot.end()
+                slot.close()
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         if context.reports_cost:
             answer = self._with_cost(answer, prepared, variables, context)
@@ -183,6 +183,7 @@ class Operations:
                     following.note(answer.code)
                     yield answer
         finally:
+            context.slot.close()
             following.end()
 
     async def _follow(

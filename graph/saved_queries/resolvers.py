@@ -128,7 +128,7 @@ class Query:
             size = await saved.text_size_under(folder)
             if size > MAX_EXPORT_BYTES:
                 raise _too_large(size)
-            found = await info.context.texts().spend(
+            found = await info.context.require_text_budget().spend(
                 lambda: saved.all_under(folder), lambda _: size
             )
             return format_queries(found)

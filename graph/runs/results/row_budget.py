@@ -47,6 +47,7 @@ class RowBudget:
 
         Raises:
             TooLarge: The operation has used up its budget.
+            Overloaded: The operations of the user hold too much.
         """
         async with self._lock, self._context.slot.large_read_share:
             max_bytes = self._next_page_bytes()
@@ -57,7 +58,7 @@ class RowBudget:
                 first=first,
                 max_bytes=max_bytes,
             )
-            self._bytes_left -= sum(map(len, lines))
+            self._spend(sum(map(len, lines)))
             return lines
 
     async def collect(
@@ -75,7 +76,7 @@ class RowBudget:
             found = await collect_rows(
                 batches, max_bytes=self._next_page_bytes(), show=show, max_cell=max_cell
             )
-            self._bytes_left -= sum(map(len, found.lines))
+            self._spend(sum(map(len, found.lines)))
             return found
 
     async def cell(self, run: RunRow, *, row: int, column: int, max_bytes: int) -> CellRow:
@@ -91,10 +92,14 @@ class RowBudget:
             )
             if text is None:
                 return CellRow(run, row, column, None, None, is_complete=True)
-            self._bytes_left -= min(len(text), most)
+            self._spend(min(len(text), most))
             start = text if len(text) <= most else text[:most]
             shown = start.decode(errors="ignore")
             return CellRow(run, row, column, shown, len(text), is_complete=len(text) <= most)
+
+    def _spend(self, size: int) -> None:
+        self._bytes_left -= size
+        self._context.slot.hold(size)
 
     def _next_page_bytes(self) -> int:
         if self._bytes_left <= 0:
@@ -103,4 +108,5 @@ class RowBudget:
                 hint="Request fewer rows at once, or download the result with `downloadUrl`.",
                 field="first",
             )
+        self._context.slot.require_room()
         return min(MAX_PAGE_BYTES, self._bytes_left)

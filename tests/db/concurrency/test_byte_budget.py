@@ -11,8 +11,23 @@ class Exceeded(Exception):
     """Tells the budget."""
 
 
+class Holder:
+    """Has room for so many bytes."""
+
+    def __init__(self, room: int = 1_000) -> None:
+        self.room = room
+
+    def require_room(self) -> None:
+        if self.room <= 0:
+            raise MemoryError
+
+    def hold(self, size: int) -> None:
+        self.room -= size
+
+
 async def test_reads_are_refused_once_the_budget_is_used_up() -> None:
-    budget, started, open_gate = ByteBudget(5, at_once=2, exceeded=Exceeded), 0, asyncio.Event()
+    budget = ByteBudget(5, at_once=2, exceeded=Exceeded, holder=Holder())
+    started, open_gate = 0, asyncio.Event()
 
     async def read() -> bytes:
         nonlocal started
@@ -31,7 +46,7 @@ async def test_reads_are_refused_once_the_budget_is_used_up() -> None:
 
 
 async def test_failed_and_cancelled_reads_make_room_and_cost_nothing() -> None:
-    budget = ByteBudget(1, at_once=1, exceeded=Exceeded)
+    budget = ByteBudget(1, at_once=1, exceeded=Exceeded, holder=Holder())
 
     async def fail() -> bytes:
         raise LookupError
@@ -47,3 +62,20 @@ async def test_failed_and_cancelled_reads_make_room_and_cost_nothing() -> None:
     await asyncio.sleep(0)
     stuck.cancel()
     assert await waiting == b""
+
+
+async def test_read_does_not_begin_while_its_holder_has_no_room() -> None:
+    holder, started = Holder(room=5), 0
+    budget = ByteBudget(100, at_once=2, exceeded=Exceeded, holder=holder)
+
+    async def read() -> bytes:
+        nonlocal started
+        started += 1
+        return b"12345"
+
+    assert await budget.spend(read, len) == b"12345"
+    with pytest.raises(MemoryError):
+        await budget.spend(read, len)
+    assert started == 1
+    holder.room = 5
+    assert await budget.spend(read, len) == b"12345"

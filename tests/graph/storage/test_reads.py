@@ -1,6 +1,5 @@
 """Reads of storage hold the viewer's slot, which limits concurrent reads."""
 
-import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,16 +7,14 @@ import pytest
 from db.services import Services
 from db.users import Role
 from graph.auth import Viewer
-from graph.context import Context
+from graph.context import Context, UnlimitedSlot
 from graph.schema import schema
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket, make_file
 
 
-class CountingSlot:
-    """Counts the reads that may hold it."""
-
-    large_read_share = contextlib.nullcontext()
+class CountingSlot(UnlimitedSlot):
+    """Counts the reads that ask for their share."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -25,9 +22,6 @@ class CountingSlot:
     @property
     def read_share(self) -> None:
         self.count += 1
-
-    def end(self) -> None:
-        """Do nothing: no operation waits for it."""
 
 
 @pytest.mark.parametrize(
