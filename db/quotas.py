@@ -130,7 +130,7 @@ async def _count_saved_queries(session: Any, owner: OwnerId) -> int:
 
 
 async def _count_saved_bytes(session: Any, owner: OwnerId) -> int:
-    current = await SavedQueries(session, owner).text_size_under(None)
+    current = await SavedQueries(session, owner).text_bytes()
     return current + await SavedVersions(session, owner).text_bytes()
 
 

@@ -8,9 +8,12 @@ from sqlalchemy import ARRAY, Select, Text, Uuid, bindparam, column, func, or_, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
+from db.errors import TooLarge
 from db.kit.base import new_id
+from db.kit.long_texts import end_after
 from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
 from db.kit.repository import Repository, S
+from db.kit.rows import rows_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.saved_queries import rules
@@ -18,6 +21,8 @@ from db.saved_queries.rows import QueryFolderRow, SavedQueryFilter, SavedQueryRo
 from db.saved_queries.tables import SavedQuery
 from db.saved_queries.versions import VERSIONED, SavedVersions
 
+MAX_EXPORT_BYTES = 8 * 1024 * 1024
+"""Texts and parameters of one export, and the row that reaches it."""
 BY_PATH = SortOrder("path", descending=False)
 
 NAME_TAKEN = (
@@ -83,13 +88,24 @@ class SavedQueries(Repository[SavedQueryRow, S]):
     async def count_folders(self, under: str | None) -> int:
         return int(await self.value(self._count_folders(), **_bounds(under)))
 
-    async def text_size_under(self, folder: str | None) -> int:
-        """Bytes of the texts in a folder and its subfolders; None for all."""
-        return int(await self.value(self._text_size(), **_within(folder)))
+    async def text_bytes(self) -> int:
+        return int(await self.value(self._text_bytes()))
 
     async def all_under(self, folder: str | None) -> Sequence[SavedQueryRow]:
-        """The saved queries in a folder and its subfolders, by folder and name; None for all."""
-        return await self.all(self._all_under(), **_within(folder))
+        """The saved queries in a folder and its subfolders, by folder and name; None for all.
+
+        Raises:
+            TooLarge: they have more text than one export.
+        """
+        found = await self.run_ended(self._all_under(), MAX_EXPORT_BYTES, **_within(folder))
+        if found.goes_on:
+            raise TooLarge(
+                f"The saved queries have more than {MAX_EXPORT_BYTES >> 20} MiB of texts and "
+                "parameters, which is the limit of one export.",
+                hint="Export one folder at a time.",
+                field="folder",
+            )
+        return rows_of(SavedQueryRow, found.records)
 
     async def lock_named(self, names: Sequence[tuple[str, str]]) -> Sequence[SavedQueryRow]:
         """Finds and locks the saved queries with these folders and names."""
@@ -165,14 +181,14 @@ class SavedQueries(Repository[SavedQueryRow, S]):
         return or_(folder == bindparam("folder", type_=Text()), below)
 
     @statement
-    def _text_size(cls) -> ClauseElement:
-        size = func.coalesce(func.sum(func.octet_length(cls.table().c.text)), 0)
-        return cls.owned(size).where(cls._is_within())
+    def _text_bytes(cls) -> ClauseElement:
+        return cls.owned(func.coalesce(func.sum(func.octet_length(cls.table().c.text)), 0))
 
     @statement
     def _all_under(cls) -> ClauseElement:
-        saved = cls.table().c
-        return cls.owned().where(cls._is_within()).order_by(saved.folder, saved.name, saved.id)
+        found = cls.owned().where(cls._is_within())
+        by_name = [("folder", False), ("name", False), ("id", False)]
+        return end_after(found, cls.long_texts, by_name, MAX_EXPORT_BYTES)
 
     @statement
     def _lock_named(cls) -> ClauseElement:

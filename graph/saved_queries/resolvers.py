@@ -6,7 +6,6 @@ from uuid import UUID
 import strawberry
 
 from db.connections import Connections
-from db.errors import TooLarge
 from db.kit.paging import SortOrder, Window
 from db.postgres.sessions import Session
 from db.saved_queries import (
@@ -34,8 +33,6 @@ from graph.saved_queries.inputs import (
     to_parameter,
 )
 from graph.saved_queries.types import SavedQuery, SavedQueryById, SavedQueryFolder
-
-MAX_EXPORT_BYTES = 8 * 1024 * 1024
 
 SCOPES = WORKBENCH
 
@@ -124,16 +121,8 @@ class Query:
             argument("Path of a folder, to export it and its subfolders only. Defaults to all."),
         ] = None,
     ) -> str:
-        async def export(saved: SavedQueries[Any]) -> str:
-            size = await saved.text_size_under(folder)
-            if size > MAX_EXPORT_BYTES:
-                raise _too_large(size)
-            found = await info.context.require_text_budget().spend(
-                lambda: saved.all_under(folder), lambda _: size
-            )
-            return format_queries(found)
-
-        return await info.context.search(SavedQueries, export)
+        found = await info.context.search(SavedQueries, lambda saved: saved.all_under(folder))
+        return format_queries(found)
 
 
 @strawberry.type
@@ -236,12 +225,3 @@ def _order(order_by: SavedQueryOrder | None) -> SortOrder:
     if order_by is None:
         return SortOrder("sort_name", descending=False)
     return SortOrder(order_by.field.value, descending=order_by.direction is OrderDirection.DESC)
-
-
-def _too_large(size: int) -> TooLarge:
-    return TooLarge(
-        f"The saved queries have {size} bytes of text; the limit of one export is "
-        f"{MAX_EXPORT_BYTES}.",
-        hint="Export one folder at a time.",
-        field="folder",
-    )

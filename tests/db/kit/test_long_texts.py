@@ -15,8 +15,9 @@ from db.kit.paging import Page, SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
 from db.saved_queries import SavedQueries, SavedQueryFilter
+from db.saved_queries.repository import MAX_EXPORT_BYTES
 from db.saved_queries.rows import SavedQueryRow
-from db.saved_queries.rules import MAX_TEXT_LENGTH
+from db.saved_queries.rules import MAX_PARAMETERS_LENGTH, MAX_TEXT_LENGTH
 from db.saved_queries.versions import SavedVersions
 
 OLDEST = SortOrder("updated_at", descending=False)
@@ -87,6 +88,24 @@ async def test_rows_by_id_have_a_size(database: Database, owner: OwnerId) -> Non
             await queries.get_many(ids)
     assert caught.value.hint
     assert "fewer rows" in caught.value.hint
+
+
+async def test_texts_and_parameters_of_an_export_have_a_size(
+    database: Database, owner: OwnerId
+) -> None:
+    count = MAX_EXPORT_BYTES // MAX_PARAMETERS_LENGTH
+    parameters = " " * MAX_PARAMETERS_LENGTH
+    fit = [(f"{number:04}", "a", "SELECT 1", parameters) for number in range(count)]
+    await database.write(lambda session: SavedQueries(session, owner).add_many(fit))
+    async with database.read() as session:
+        found = await SavedQueries(session, owner).all_under("a")
+        assert [row.name for row in found] == [name for name, *_ in fit]
+    one_more = [("more", "a/b", "SELECT 1", "[]")]
+    await database.write(lambda session: SavedQueries(session, owner).add_many(one_more))
+    async with database.read() as session:
+        with pytest.raises(TooLarge, match="the limit of one export"):
+            await SavedQueries(session, owner).all_under("a")
+        assert len(await SavedQueries(session, owner).all_under("a/b")) == 1
 
 
 async def add_versions(database: Database, owner: OwnerId, query_id: UUID, count: int) -> None:
