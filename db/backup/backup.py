@@ -9,7 +9,7 @@ import asyncpg
 from db.backup.archive import Manifest, TableManifest, Writer, write_archive
 from db.backup.objects import copy_objects_out, find_lost
 from db.backup.signature import BackupKeys
-from db.backup.tables import apply_copy_settings, copy_out, open_connection, revision_of, tables_of
+from db.backup.tables import apply_copy_settings, copy_out, open_for_copy, revision_of, tables_of
 from db.errors import Conflict
 from db.objects.store import ObjectStore
 from db.version import __version__
@@ -24,7 +24,7 @@ async def backup(
 
     A file deleted after the snapshot may be missing. The log names files that are lost.
     """
-    async with open_connection(direct_url, "howdah backup") as connection:
+    async with open_for_copy(direct_url, "howdah backup") as connection:
         with write_archive(path, keys) as archive:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await apply_copy_settings(connection)

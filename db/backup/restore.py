@@ -18,7 +18,7 @@ from db.backup.tables import (
     apply_copy_settings,
     copy_in,
     copy_out,
-    open_connection,
+    open_for_copy,
     quoted,
     revision_of,
     tables_of,
@@ -67,7 +67,7 @@ async def restore(
                 hint="Update Howdah, then restore.",
             )
         archive.check()
-        async with open_connection(direct_url, "howdah restore") as connection:
+        async with open_for_copy(direct_url, "howdah restore") as connection:
             await _require_known(connection)
             await require_unused(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)

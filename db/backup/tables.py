@@ -1,15 +1,14 @@
 """The tables according to the catalog, and their rows by COPY."""
 
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import IO, NamedTuple
 
 import asyncpg
 
 from db.backup.archive import TableManifest
-from db.postgres.route.connect import FAILURES, connect, translate_error
-from db.postgres.route.urls import parse_url
+from db.postgres.route.one_connection import open_connection
 
 CHUNK_BYTES = 65_536
 COPY_TIMEOUT_S = 86_400.0
@@ -79,23 +78,15 @@ async def tables_of(connection: asyncpg.Connection) -> list[Table]:
     return ordered
 
 
-@contextlib.asynccontextmanager
-async def open_connection(
+def open_for_copy(
     direct_url: str, application_name: str
-) -> AsyncIterator[asyncpg.Connection]:
+) -> AbstractAsyncContextManager[asyncpg.Connection]:
     """A connection for statements that take up to COPY_TIMEOUT_S."""
-    url = parse_url(direct_url)
-    connection = await connect(
-        url, application_name=application_name, statement_timeout_ms=int(COPY_TIMEOUT_S * 1000)
+    return open_connection(
+        direct_url,
+        application_name=application_name,
+        statement_timeout_ms=int(COPY_TIMEOUT_S * 1000),
     )
-    try:
-        yield connection
-    except FAILURES as error:
-        if (translated := translate_error(error, connection)) is None:
-            raise
-        raise translated from error
-    finally:
-        await connection.close()
 
 
 async def apply_copy_settings(connection: asyncpg.Connection) -> None:

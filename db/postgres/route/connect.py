@@ -50,7 +50,7 @@ class WrongTimeZone(ConnectionError):
 
 
 # Errors of a connection attempt
-_REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Transient: the server is starting, restarting or out of connections.
 _PASSING = (
     OSError,
@@ -288,7 +288,7 @@ async def connect_with_retry(
                 "the database at %s is not available yet: %s", url, type(error).__name__
             ),
         )
-    except _REFUSALS as refusal:
+    except REFUSALS as refusal:
         raise connection_error(refusal, url) from refusal
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from db.postgres.route.connect import FAILURES, connect, translate_error
-from db.postgres.route.urls import parse_url
+from db.postgres.route.one_connection import open_connection
 
 _EXTENSIONS = ("pg_trgm", "btree_gin")
 _RIGHTS = """
@@ -25,15 +24,8 @@ async def find_missing_rights(direct_url: str, tables: Collection[str]) -> list[
     Raises:
         HowdahError: the database cannot be asked.
     """
-    connection = await connect(parse_url(direct_url), application_name="howdah rights")
-    try:
+    async with open_connection(direct_url, application_name="howdah rights") as connection:
         [found] = await connection.fetch(_RIGHTS, list(tables), list(_EXTENSIONS))
-    except FAILURES as error:
-        if (translated := translate_error(error, connection)) is None:
-            raise
-        raise translated from error
-    finally:
-        await connection.close()
     role, schema, may_create, of_others, extensions = found
     missing = []
     if not may_create:

@@ -16,6 +16,7 @@ from db.errors import Unavailable
 from db.postgres.engine import open_database
 from db.postgres.route import connect as route
 from db.postgres.route.connect import connect, connect_with_retry
+from db.postgres.route.one_connection import open_connection
 from db.postgres.route.urls import parse_url
 from tests.fixtures import impostors
 from tests.fixtures.cluster import Cluster
@@ -233,3 +234,22 @@ async def test_silent_host_is_passed_over_and_asked_last_from_then_on(
         connection = await connect(url)  # the silent host would take all the time
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
+
+
+async def test_one_connection_raises_our_errors_whether_it_is_refused_or_lost(
+    cluster: Cluster, administrator: asyncpg.Connection
+) -> None:
+    """`howdah backup` and `howdah doctor` would else end with a traceback."""
+    nowhere = f"postgresql://eve:{SECRET.replace('/', '')}@127.0.0.1:{free_port()}/howdah"
+    with pytest.raises(Unavailable, match="No PostgreSQL server responds"):
+        async with open_connection(nowhere, application_name="test"):
+            pass
+
+    async def lose() -> None:
+        async with open_connection(cluster.url, application_name="test") as lost:
+            end = "SELECT pg_terminate_backend($1, 60000)"
+            await administrator.execute(end, lost.get_server_pid())
+            await lost.execute("SELECT 1")
+
+    with pytest.raises(Unavailable, match="dropped"):
+        await lose()

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.backup.tables import open_connection, tables_of
+from db.backup.tables import open_for_copy, tables_of
 from db.connections import (
     OPEN_FOR,
     TYPED_SECRETS,
@@ -374,7 +374,7 @@ async def test_tunnel_with_typed_password_opens_at_every_open_workbench(
 
 
 async def test_backup_leaves_typed_secrets_out(committed_url: str) -> None:
-    async with open_connection(committed_url, "test") as connection:
+    async with open_for_copy(committed_url, "test") as connection:
         names = {table.name for table in await tables_of(connection)}
     assert "database_connections" in names
     assert "open_connections" not in names
