@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from db.concurrency.daemon_thread import in_daemon_thread
+from db.concurrency.postponed_errors import postpone_errors
 from db.distributions import Distributions
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
 from db.objects.folders import (
@@ -297,19 +298,13 @@ class ObjectStore:
             with contextlib.suppress(FileNotFoundError):
                 await obstore.delete_async(self._store, keys)
                 return
-        # Google and Azure fail at the first key that is missing, and may leave others.
-        failure: Exception | None = None
-        for key in keys:
-            try:
-                await obstore.delete_async(self._store, key)
-            except FileNotFoundError:
-                continue
-            except Exception as error:
-                if self._folder is None:  # the next ones would fail too, each after all retries
-                    raise
-                failure = error
-        if failure is not None:
-            raise failure
+        # Google and Azure fail at the first key that is missing, and may leave others. If they
+        # fail otherwise, the next keys would fail too, each after all retries.
+        postponed = () if self._folder is None else (Exception,)
+        with postpone_errors(*postponed) as step:
+            for key in keys:
+                with step(), contextlib.suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, key)
 
 
 def open_objects(url: str | None, *, data_dir: Path, create: bool = True) -> ObjectStore:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from db.concurrency.postponed_errors import postpone_errors
 from db.errors import HowdahError, NotFound
 from db.kit.base import TimestampText, to_timestamp_text
 from db.kit.sweeps import remove_each
@@ -62,15 +63,12 @@ async def sweep(
     staged = await objects.prune(older_than=objects_after)
     if not owns_objects:
         return SweepResult(uploads, 0, 0, staged)
-    failure: HowdahError | None = None
-    deletions = 0
-    try:
-        deletions = await _finish_deletions(storage, objects)
-    except HowdahError as error:  # the objects of other files may be removed
-        failure = error
-    removed = await _remove_unused_objects(storage, objects, objects_after)
-    if failure is not None:
-        raise failure
+    deletions = removed = 0
+    with postpone_errors(HowdahError) as step:
+        with step():
+            deletions = await _finish_deletions(storage, objects)
+        with step():
+            removed = await _remove_unused_objects(storage, objects, objects_after)
     return SweepResult(uploads, deletions, removed, staged)
 
 
@@ -89,38 +87,44 @@ async def _delete_stale_uploads(storage: FileOperations, after: timedelta) -> in
 async def _finish_deletions(storage: FileOperations, objects: ObjectStore) -> int:
     finished = 0
     while ids := await storage.deleting_files(limit=BATCH):
-        removed = await remove_each(
-            {f"file {one.hex}": partial(remove_bytes, storage, objects, [one]) for one in ids}
-        )
+        removed = await _remove_bytes_of_each(objects, ids)
         if not removed:
             break
-        finished += removed
+        await storage.end_deletion(removed)
+        finished += len(removed)
     return finished
+
+
+async def _remove_bytes_of_each(objects: ObjectStore, ids: Sequence[UUID]) -> list[UUID]:
+    """Returns the files without the ones that still have bytes."""
+    removed: list[UUID] = []
+
+    async def remove(file_id: UUID) -> None:
+        await remove_bytes(objects, file_id)
+        removed.append(file_id)
+
+    await remove_each({f"file {one.hex}": partial(remove, one) for one in ids})
+    return removed
 
 
 async def _remove_unused_objects(
     storage: FileOperations, objects: ObjectStore, after: timedelta
 ) -> int:
     removed, now = 0, datetime.now(UTC)
-    failure: HowdahError | None = None
     replaced_before = to_timestamp_text(now - min(after, REPLACED_KEPT))
-    async for batch in objects.list("files"):
-        old = [stored.key for stored in batch if stored.modified_at <= now - after]
-        unused = await _unused_chunks(storage, old)
-        uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
-        known = await storage.known_files([file_id for file_id, _ in uploads.values()])
-        files = {file.id: file for file in known}
-        unused += [
-            key for key, upload in uploads.items() if _is_unused(upload, files, replaced_before)
-        ]
-        try:
-            await objects.delete(unused)
-        except HowdahError as error:  # those of the next batch may be deleted
-            failure = error
-        else:
-            removed += len(unused)
-    if failure is not None:
-        raise failure
+    with postpone_errors(HowdahError) as step:
+        async for batch in objects.list("files"):
+            old = [stored.key for stored in batch if stored.modified_at <= now - after]
+            unused = await _unused_chunks(storage, old)
+            uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
+            known = await storage.known_files([file_id for file_id, _ in uploads.values()])
+            files = {file.id: file for file in known}
+            unused += [
+                key for key, upload in uploads.items() if _is_unused(upload, files, replaced_before)
+            ]
+            with step():
+                await objects.delete(unused)
+                removed += len(unused)
     return removed
 
 

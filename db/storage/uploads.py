@@ -177,18 +177,19 @@ async def delete_file(
 async def remove_bytes_if_possible(
     storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]
 ) -> None:
+    """Removes the bytes of deleted files, then their rows."""
     try:
-        await remove_bytes(storage, objects, ids)
+        for file_id in ids:
+            await remove_bytes(objects, file_id)
+        await storage.end_deletion(ids)
     except Unavailable as error:
         log.warning("the next sweep removes the bytes of deleted files: %r", error.__cause__)
 
 
-async def remove_bytes(storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]) -> None:
-    """Removes the objects of all uploads of deleted files, then the rows."""
-    for file_id in ids:
-        async for batch in objects.list(objects_of(file_id)):
-            await objects.delete([stored.key for stored in batch])
-    await storage.end_deletion(ids)
+async def remove_bytes(objects: ObjectStore, file_id: UUID) -> None:
+    """Removes the objects of all uploads of a file."""
+    async for batch in objects.list(objects_of(file_id)):
+        await objects.delete([stored.key for stored in batch])
 
 
 def disposition(location: str) -> str:

@@ -53,6 +53,28 @@ async def test_sweep_finishes_other_deletions_behind_broken_ones(
     assert len(await storage.known_files(broken)) == len(broken)
 
 
+async def test_sweep_ends_deletions_of_a_batch_together_without_those_that_fail(
+    storage: StorageOperations,
+    folder: ObjectStore,
+    owner: OwnerId,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, *whole = await deleting(storage, owner, 4)
+    make_unreadable(monkeypatch, [broken])
+    ended: list[set[UUID]] = []
+    end_deletion = storage.end_deletion
+
+    async def record(ids: Sequence[UUID]) -> None:
+        ended.append(set(ids))
+        await end_deletion(ids)
+
+    monkeypatch.setattr(storage, "end_deletion", record)
+    with pytest.raises(Unavailable):
+        await swept(storage, folder)
+    assert ended == [set(whole)]
+    assert [file.id for file in await storage.known_files([broken, *whole])] == [broken]
+
+
 async def test_sweep_removes_unused_objects_although_a_deletion_fails(
     storage: StorageOperations,
     folder: ObjectStore,
