@@ -30,7 +30,7 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
-from db.kit.locks import run_queue_lock
+from db.kit.locks import RunQueueLock, run_queue_lock
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
@@ -163,12 +163,13 @@ class Connections(Repository[ConnectionRow, S]):
         check_connection(values, secrets=SealedRow(**sealed).stored_secrets, agent=agent)
         return await self.add(id=row_id, **values, **sealed)
 
-    async def require_to_run(
+    async def require_and_lock_run_queue(
         self: "Connections[Session]", connection_id: UUID, *, field: str
-    ) -> ConnectionRow:
-        """Like `require`, and takes the lock of the owner's runs: one statement for both."""
-        found = self._lock_to_run()
-        return await self.one_or_raise(connection_id, found, field=field, id=connection_id)
+    ) -> tuple[ConnectionRow, RunQueueLock]:
+        """Like `require`, and locks the owner's run queue: one statement for both."""
+        found = self._find_and_lock_run_queue()
+        row = await self.one_or_raise(connection_id, found, field=field, id=connection_id)
+        return row, RunQueueLock(self.session, self.owner)
 
     async def change(
         self: "Connections[Session]",
@@ -234,7 +235,7 @@ class Connections(Repository[ConnectionRow, S]):
         return int(await self.value(self._count()))
 
     @statement
-    def _lock_to_run(cls) -> ClauseElement:
+    def _find_and_lock_run_queue(cls) -> ClauseElement:
         found = cls.owned().where(cls.table().c.id == bindparam("id"))
         return found.where(run_queue_lock().is_not(None))  # it is always true
 

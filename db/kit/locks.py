@@ -1,8 +1,11 @@
 """Advisory locks, held until the end of the transaction."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Uuid, bindparam, func
+
+from db.kit.base import OwnerId
+from db.postgres.sessions import Session
 
 
 def owner_lock(subject: str) -> ColumnElement[Any]:
@@ -18,3 +21,14 @@ def owner_lock(subject: str) -> ColumnElement[Any]:
 def run_queue_lock() -> ColumnElement[Any]:
     """The lock under which the runs of an owner are accepted and claimed."""
     return owner_lock("runs")
+
+
+class RunQueueLock(NamedTuple):
+    """Proof that a transaction has taken `run_queue_lock`: made only where a statement takes it."""
+
+    session: Session
+    owner: OwnerId
+
+    def require_held_by(self, session: Session, owner: OwnerId) -> None:
+        if self.session is not session or self.owner != owner:
+            raise RuntimeError("this lock is that of another transaction or owner")

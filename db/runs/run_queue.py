@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import RateLimited
 from db.kit.base import text_literal, text_literals
 from db.kit.live_processes import fenced_error, is_fenced
-from db.kit.locks import run_queue_lock
+from db.kit.locks import RunQueueLock, run_queue_lock
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
@@ -40,6 +40,7 @@ class RunQueue(Repository[RunRow, S]):
 
     async def accept(
         self: "RunQueue[Session]",
+        lock: RunQueueLock,
         run_id: UUID,
         new: NewRun,
         *,
@@ -52,13 +53,14 @@ class RunQueue(Repository[RunRow, S]):
         """Starts a run if the process has a slot for it and the owner is below `max_running`.
 
         Otherwise queues it. `backend` is recorded with a run that starts, so that other replicas
-        can terminate it. Call `Connections.require_to_run` before, in the same transaction: it
-        takes the lock that serializes the calls of one owner.
+        can terminate it. `lock` serializes the calls of one owner: `Connections` takes it with the
+        connection of the run.
 
         Raises:
             RateLimited: The owner has `max_active` queued and running runs.
             Unavailable: The process was found dead.
         """
+        lock.require_held_by(self.session, self.owner)
         accepted = await self.one(
             self._accept(),
             id=run_id,
@@ -94,15 +96,19 @@ class RunQueue(Repository[RunRow, S]):
         returned again: it is not `executing`, and nothing was sent, which its backend would show.
         Serialized with `accept`, because a run with an older ID may be accepted later.
         """
-        await self.run(self._lock_queue())
+        await self.lock()
         values = {"process": process, "executing": list(executing), "max_running": max_running}
         return await self.one(self._claim_next(), **values)
+
+    async def lock(self: "RunQueue[Session]") -> RunQueueLock:
+        await self.run(self._lock())
+        return RunQueueLock(self.session, self.owner)
 
     async def has_queued(self, *, process: int) -> bool:
         return bool(await self.value(self._count_queued(), process=process))
 
     @statement
-    def _lock_queue(cls) -> ClauseElement:
+    def _lock(cls) -> ClauseElement:
         return select(run_queue_lock())
 
     @change_statement

@@ -202,13 +202,16 @@ class Submissions:
         request, limits, reserved = draft.request, self._limits(), draft.reserved
         connections, queue = Connections(session, draft.owner), RunQueue(session, draft.owner)
         connection_id = _require_connection(request)
-        connection = await connections.require_to_run(connection_id, field="connectionId")
+        connection, lock = await connections.require_and_lock_run_queue(
+            connection_id, field="connectionId"
+        )
         with acting(draft.actor):
             new = request.to_new_run(connection, limits)
         await self._text_quota.check(queue, more=_size_of(new))
         is_current = reserved is not None and reserved.generation == connection.generation
         backend = reserved.backend if reserved is not None and is_current else None
         run = await queue.accept(
+            lock,
             draft.id,
             new,
             process=self._heartbeat.process,

@@ -120,8 +120,11 @@ async def queue(database: Database, owner: OwnerId, process: int) -> None:
     connection: Any = None  # as after its deletion
     encoded = msgspec.json.encode(origin).decode()
     run = NewRun(connection, "SELECT 1", "[]", False, 1, 1, 1, encoded)
-    await database.transaction(
-        lambda session: RunQueue(session, owner).accept(
+
+    async def accept(session: Session) -> None:
+        queue = RunQueue(session, owner)
+        await queue.accept(
+            await queue.lock(),
             new_id(),
             run,
             process=process,
@@ -130,7 +133,8 @@ async def queue(database: Database, owner: OwnerId, process: int) -> None:
             max_running=9,
             max_active=9,
         )
-    )
+
+    await database.transaction(accept)
 
 
 async def test_run_that_no_process_ends_is_recorded(database: Database, owner: OwnerId) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from db.errors import Conflict
 from db.kit.base import OwnerId, new_id
+from db.postgres.sessions import Session
 from db.runs import NewRun, RunQueue
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_connection_to, make_saved_query
@@ -128,9 +129,11 @@ async def test_run_of_saved_query_that_is_deleted_meanwhile_is_refused(
     assert ada.user is not None
     owner, connection_id = OwnerId(ada.user.id), UUID(connection.partition("_")[2])
     new = NewRun(connection_id, "SELECT 1", "[]", True, 1, 1, 1, saved_query_id=new_id())
+    values: dict[str, Any] = {"process": 1, "has_slot": False, "backend": None}
+
+    async def accept(session: Session) -> None:
+        queue = RunQueue(session, owner)
+        await queue.accept(await queue.lock(), new_id(), new, max_running=1, max_active=9, **values)
+
     with pytest.raises(Conflict, match="deleted meanwhile"):
-        await run_server.database.transaction(
-            lambda session: RunQueue(session, owner).accept(
-                new_id(), new, process=1, has_slot=False, backend=None, max_running=1, max_active=9
-            )
-        )
+        await run_server.database.transaction(accept)

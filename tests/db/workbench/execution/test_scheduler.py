@@ -32,7 +32,7 @@ from tests.fixtures.targets import Target
 from tests.fixtures.workbench import ConnectionSaver
 
 OpenRunner = Callable[..., Any]
-LIMITS = {"max_running": 1, "max_active": 10}
+LIMITS: dict[str, Any] = {"max_running": 1, "max_active": 10}
 _WAITS = compile_statement(
     text("""SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""")
@@ -283,7 +283,8 @@ async def test_claim_and_late_acceptance_of_an_older_id_keep_to_max_running(
         connection = await Connections(session, ada.owner).require(ada.connection_id)
         new = RunRequest(ada.connection_id, "SELECT 1").to_new_run(connection, RunLimits())
         queue = RunQueue(session, ada.owner)
-        await queue.accept(run_id, new, process=process, has_slot=False, backend=None, **LIMITS)
+        values: dict[str, Any] = {"process": process, "has_slot": False, "backend": None}
+        await queue.accept(await queue.lock(), run_id, new, **values, **LIMITS)
 
     async def claim(session: Session, process: int) -> RunRow | None:
         queue = RunQueue(session, ada.owner)
@@ -304,3 +305,18 @@ async def test_claim_and_late_acceptance_of_an_older_id_keep_to_max_running(
     await committed.transaction(lambda session: accept(session, newer, 1))
     other = await committed.transaction(claim_slowly)
     assert await other is None
+
+
+async def test_run_is_not_accepted_under_the_lock_of_another_transaction(
+    open_runner: OpenRunner, sit: OpenRunner, committed: Database
+) -> None:
+    ada: Desk = await sit(await open_runner(), "Ada")
+    earlier = await committed.transaction(lambda session: RunQueue(session, ada.owner).lock())
+
+    async def accept(session: Session) -> None:
+        values: dict[str, Any] = {"process": 1, "has_slot": False, "backend": None}
+        run: Any = None
+        await RunQueue(session, ada.owner).accept(earlier, new_id(), run, **values, **LIMITS)
+
+    with pytest.raises(RuntimeError, match="another transaction"):
+        await committed.transaction(accept)
