@@ -6,12 +6,14 @@ from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     ForeignKey,
     Index,
     Interval,
     LargeBinary,
     Text,
+    and_,
     bindparam,
     delete,
     func,
@@ -35,6 +37,10 @@ NEWEST = SortOrder("created_at")
 USE_EVERY = timedelta(minutes=5)
 """Age from which the last use of a session is written again. A refresh writes it too."""
 
+MAX_SESSIONS = 1_000
+"""Of one user, with those that have ended: a session has a row for up to 90 days."""
+
+_REMOVED_AT_ONCE = 100
 _MAX_DEVICE_LENGTH = 300
 
 
@@ -170,6 +176,7 @@ class Sessions(Generic[S]):
             return False
         kind = AuditKind.SIGN_IN
         await record_own_act(self._session, kind, user_id, session_id, method=method)
+        await self._remove_surplus(user_id, session_id)
         return True
 
     async def open_verified(
@@ -201,7 +208,23 @@ class Sessions(Generic[S]):
             return False
         method = "password" if kind == AuditKind.SIGN_IN else None
         await record_own_act(self._session, kind, user_id, session_id, method=method)
+        await self._remove_surplus(user_id, session_id)
         return True
+
+    async def _remove_surplus(self: "Sessions[Session]", user_id: UUID, opened: UUID) -> None:
+        """Keeps MAX_SESSIONS: removes those that have ended, then those that are idle longest."""
+        for ended, was_live in await self._session.rows(
+            self._remove_beyond(), owner_id=user_id, kept=MAX_SESSIONS
+        ):
+            if was_live:
+                await record(
+                    self._session,
+                    AuditKind.SESSION_ENDED,
+                    actor_id=user_id,
+                    session_id=opened,
+                    subject_id=ended,
+                    details={"reason": "LIMIT"},
+                )
 
     async def live(self, session_id: UUID, user_id: UUID) -> LiveSession | None:
         """None if the session has ended, or its user may not sign in."""
@@ -259,6 +282,20 @@ class Sessions(Generic[S]):
         source = new.where(*MAY_SIGN_IN, *conditions).with_for_update(read=True)
         columns = ["id", "owner_id", "token_hash", "expires_at", "address", "user_agent"]
         return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
+
+    @change_statement
+    def _remove_beyond(cls) -> ClauseElement:
+        owner = _SESSIONS.owner_id == bindparam("owner_id")
+        order = (and_(*IS_LIVE).desc(), _SESSIONS.last_used_at.desc(), _SESSIONS.id.desc())
+        surplus = (
+            select(_SESSIONS.id)
+            .where(owner)
+            .order_by(*order)
+            .offset(bindparam("kept", type_=BigInteger()))
+            .limit(_REMOVED_AT_ONCE)
+        )
+        removed = delete(UserSession).where(owner, _SESSIONS.id.in_(surplus))
+        return removed.returning(_SESSIONS.id, and_(*IS_LIVE))
 
     @statement
     def _live(cls) -> ClauseElement:

@@ -21,7 +21,8 @@ graphql_enum(
     SIGN_IN="A user signed in, or tried to: with a password, a one-time link, or a token that the "
     "operator made.",
     SIGN_OUT="A user signed out.",
-    SESSION_ENDED="A user ended one of their sessions.",
+    SESSION_ENDED="A user ended one of their sessions, or a sign-in ended the one that was idle "
+    "longest, because the user had too many.",
     SESSIONS_ENDED="The operator ended all sessions of a user.",
     REFRESH_TOKEN_REUSED="A refresh token was used again after it had been replaced, so its "  # noqa: S106
     "session was ended.",

@@ -9,9 +9,9 @@ from db.errors import Unauthenticated
 from db.postgres.engine import Database, open_database
 from db.postgres.sessions import Session
 from db.postgres.statements import compile_change, compile_statement
-from db.users import Identity, SignInResult
+from db.users import Identity, SignInResult, sign_in_sessions
 from db.users.unscoped.presented_tokens import REUSE_GRACE
-from tests.fixtures.identity import identity_on, sign_up
+from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 from tests.fixtures.patience import patience
 
 _LOCK = compile_statement(text("SELECT id FROM sessions FOR UPDATE"))
@@ -31,6 +31,16 @@ _AGE = compile_change(
         bindparam("age", type_=Interval())
     )
 )
+
+_REST = compile_change(text("UPDATE sessions SET last_used_at = last_used_at - interval '1 hour'"))
+_ENDED = compile_statement(
+    text("SELECT details FROM audit_events WHERE owner_id = :owner AND kind = 'SESSION_ENDED'")
+)
+_COUNT = compile_statement(text("SELECT count(*) FROM sessions WHERE owner_id = :owner"))
+
+
+async def sign_in(identity: Identity) -> SignInResult:
+    return await identity.sign_in(email="ada@example.com", password=PASSWORD, address="192.0.2.1")
 
 
 @contextlib.asynccontextmanager
@@ -140,3 +150,40 @@ async def test_change_password_waits_for_concurrent_sign_in(
     async with committed.read() as session:
         live = await session.rows(_LIVE, owner=overtaken.user.id)
     assert len(live) == 1  # the one that the change has opened
+
+
+async def test_sign_in_beyond_the_limit_ends_the_session_that_is_idle_longest(
+    committed: Database, committed_identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_in_sessions, "MAX_SESSIONS", 2)
+    identity = committed_identity
+    used = await sign_up(identity)
+    idle = await sign_in(identity)
+    await committed.write(lambda session: session.rows(_REST))
+    used = await identity.refresh(used.session.refresh_token)
+    newest = await sign_in(identity)
+    for kept in (used, newest):
+        await identity.verifier.verify(kept.session.access_token)
+        await identity.refresh(kept.session.refresh_token)
+    with pytest.raises(Unauthenticated):
+        await identity.verifier.verify(idle.session.access_token)
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(idle.session.refresh_token)
+    async with committed.read() as session:
+        ended = await session.rows(_ENDED, owner=idle.user.id)
+    assert [tuple(row) for row in ended] == [('{"reason":"LIMIT"}',)]
+
+
+async def test_sessions_that_have_ended_are_removed_before_those_that_are_live(
+    database: Database, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signing in and out again leaves no row behind for each time."""
+    monkeypatch.setattr(sign_in_sessions, "MAX_SESSIONS", 3)
+    first = await sign_up(identity)
+    for _ in range(5):
+        signed_in = await sign_in(identity)
+        await identity.sign_out(signed_in.user.id, signed_in.session.refresh_token)
+    await identity.verifier.verify(first.session.access_token)
+    async with database.read() as session:
+        assert await session.value(_COUNT, owner=first.user.id) == 3
+        assert not await session.rows(_ENDED, owner=first.user.id)
