@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     ForeignKey,
     Index,
     Interval,
@@ -22,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import Conflict
 from db.kit.base import Base, HasOwner, Mapped, OwnerId, mapped_column
 from db.kit.repository import Repository, S
+from db.kit.row_quota import RowQuota
 from db.kit.text_rules import Required
 from db.kit.unscoped import ExpiredRows
 from db.postgres.engine import Database
@@ -29,6 +31,12 @@ from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 
 KEPT = timedelta(hours=24)
+
+MAX_KEPT_BYTES = 64 * 2**20
+"""Of one owner: what they created and deleted again would else fill the database for KEPT."""
+
+_BYTES_OF_A_ROW = 200  # and of its entries in the indexes
+_MAX_GRANT = 1024 * 1024
 
 key_rule = Required("idempotencyKey", max_length=200)
 
@@ -81,12 +89,15 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
 
         Raises:
             Conflict: the key was used for another request.
+            TooLarge: the owner has MAX_KEPT_BYTES of keys and answers.
         """
         key = key_rule.checked(key)
         fingerprint = _fingerprint(request)
         if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
             done = await work()
-            await self.run(self._store_answer(), the_key=key, answer=msgspec.json.encode(done))
+            encoded = msgspec.json.encode(done)
+            await _quota.check(self, more=_BYTES_OF_A_ROW + len(key) + len(encoded))
+            await self.run(self._store_answer(), the_key=key, answer=encoded)
             return done
         first = await self.find_answer(key, request, answer=answer)
         if first is None:
@@ -106,6 +117,19 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
     async def forget(self: "Idempotency[Session]", key: str) -> None:
         """Lets a request with `key` run again, because the first has failed after all."""
         await self.run(self._forget(), the_key=key_rule.checked(key))
+
+    async def kept_bytes(self) -> int:
+        return int(await self.value(self._kept_bytes(), row_bytes=_BYTES_OF_A_ROW))
+
+    @statement
+    def _kept_bytes(cls) -> ClauseElement:
+        row = cls.table().c
+        size = (
+            bindparam("row_bytes", type_=BigInteger())
+            + func.octet_length(row.key)
+            + func.coalesce(func.octet_length(row.answer), 0)
+        )
+        return cls.owned(func.coalesce(func.sum(size), 0))
 
     @change_statement
     def _forget(cls) -> ClauseElement:
@@ -139,6 +163,20 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
         table = cls.table()
         kept = table.c.created_at >= func.now() - bindparam("kept", type_=Interval())
         return cls.owned().where(table.c.key == bindparam("key"), kept)
+
+
+async def _count_kept_bytes(session: Any, owner: OwnerId) -> int:
+    return await Idempotency(session, owner).kept_bytes()
+
+
+_quota = RowQuota(
+    "bytes of idempotency keys and the answers that are kept for them",
+    setting=None,
+    limit=MAX_KEPT_BYTES,
+    count=_count_kept_bytes,
+    max_grant=_MAX_GRANT,
+    hint="Wait until some are 24 hours old, or send requests without `idempotencyKey`",
+)
 
 
 async def run_once(

@@ -49,13 +49,16 @@ class RowQuota:
         self,
         noun: str,
         *,
-        setting: str,
+        setting: str | None,
         limit: int | None,
         count: Callable[[Any, OwnerId], Awaitable[int]],
         max_grant: int = MAX_GRANT,
         hint: str | None = None,
     ) -> None:
-        """`count` receives a session and an owner. `limit` None means no limit."""
+        """`count` receives a session and an owner. `limit` None means no limit.
+
+        `setting` is None if the operator cannot change the limit, and `usage` does not show it.
+        """
         self.limit = limit
         self._noun = noun
         self._count = count
@@ -108,10 +111,14 @@ class RowQuota:
     def _require(self, used: int, more: int) -> None:
         if self.limit is None or used + more <= self.limit:
             return
+        advice = f"{self._hint}."
+        if self._setting is not None:
+            advice = (
+                f"{self._hint}, or ask the operator to raise {self._setting}. "
+                "`viewer { usage }` shows what you use."
+            )
         raise TooLarge(
-            f"You would have {used + more} {self._noun}; the limit is {self.limit}.",
-            hint=f"{self._hint}, or ask the operator to raise {self._setting}. "
-            "`viewer { usage }` shows what you use.",
+            f"You would have {used + more} {self._noun}; the limit is {self.limit}.", hint=advice
         )
 
 

@@ -1,10 +1,12 @@
 import asyncio
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
-from db.errors import BadInput, Conflict
+from db.errors import BadInput, Conflict, TooLarge
 from db.kit import idempotency
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency, run_once
@@ -133,3 +135,23 @@ async def test_idempotency_key_expires_after_a_day(database: Database, owner: Ow
     await create(database, owner, "young")
     assert await sweep_all({"keys": lambda: database.write(idempotency.sweep)}) == {"keys": 2}
     assert await count(database, owner) == 4
+
+
+async def test_keys_of_one_owner_are_limited_and_a_repeated_request_is_still_answered(
+    database: Database, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await create(database, owner, "first")
+    async with database.read() as session:
+        kept = await Idempotency(session, owner).kept_bytes()
+    assert kept > len("first") + len(msgspec.json.encode(first))
+    monkeypatch.setattr(idempotency._quota, "limit", 2 * kept - 1)
+    monkeypatch.setattr(idempotency._quota, "_grants", OrderedDict())
+    with pytest.raises(TooLarge, match="answers that are kept"):
+        await create(database, owner, "other")
+    assert await create(database, owner, "first") == first
+    async with database.read() as session:
+        assert await Tasks(session, owner).count(TaskFilter()) == 1
+        assert await Idempotency(session, owner).kept_bytes() == kept
+    await database.write(lambda session: session.rows(AGE))
+    await sweep_all({"keys": lambda: database.write(idempotency.sweep)})
+    await create(database, owner, "other")
