@@ -36,7 +36,7 @@ MAX_KEPT_BYTES = 64 * 2**20
 """Of one owner: what they created and deleted again would else fill the database for KEPT."""
 
 _BYTES_OF_A_ROW = 200  # and of its entries in the indexes
-_MAX_GRANT = 1024 * 1024
+MAX_TEXT_GRANT = 1024 * 1024
 
 key_rule = Required("idempotencyKey", max_length=200)
 
@@ -174,7 +174,7 @@ _quota = RowQuota(
     setting=None,
     limit=MAX_KEPT_BYTES,
     count=_count_kept_bytes,
-    max_grant=_MAX_GRANT,
+    max_grant=MAX_TEXT_GRANT,
     hint="Wait until some are 24 hours old, or send requests without `idempotencyKey`",
 )
 

@@ -40,7 +40,7 @@ USE_EVERY = timedelta(minutes=5)
 MAX_SESSIONS = 1_000
 """Of one user, with those that have ended: a session has a row for up to 90 days."""
 
-_REMOVED_AT_ONCE = 100
+_BATCH = 100
 _MAX_DEVICE_LENGTH = 300
 
 
@@ -292,7 +292,7 @@ class Sessions(Generic[S]):
             .where(owner)
             .order_by(*order)
             .offset(bindparam("kept", type_=BigInteger()))
-            .limit(_REMOVED_AT_ONCE)
+            .limit(_BATCH)
         )
         removed = delete(UserSession).where(owner, _SESSIONS.id.in_(surplus))
         return removed.returning(_SESSIONS.id, and_(*IS_LIVE))

@@ -41,6 +41,7 @@ INTERNAL = {
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.postgres.monitoring.slow_statements.MAX_EXPLAINED": "the size of a cache",
     "db.postgres.pulse.LONGEST_PROBE_S": "a probe of Howdah's own database",
+    "db.kit.idempotency.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.kit.long_texts.READS_AT_ONCE": "the order of reading, not what is read",
     "db.objects.store": "what object stores accept",
