@@ -14,7 +14,8 @@ from db.connections import (
     parse_draft,
     require_fields,
 )
-from db.errors import NotFound
+from db.database_sessions import DatabaseSessions
+from db.errors import Forbidden, NotFound
 from db.kit.audit import AuditKind
 from db.kit.paging import Window
 from db.workbench import ActivePool, ProbeResult, SavedConnections
@@ -204,7 +205,8 @@ class Mutation:
 
     @mutation(
         "Closes a connection and its sessions at all replicas of the server. Ends the running "
-        "statements and deletes the passwords passed to `connect`.",
+        "statements and deletes the passwords passed to `connect`. Fails with `FORBIDDEN` if a "
+        "session may write and the access token only reads.",
         who=SignedIn,
         scopes=TO_RUN,
         urgent=True,
@@ -214,6 +216,8 @@ class Mutation:
     ) -> DisconnectPayload:
         row_id = parse_id("conn", input.id)
         workbench, owner = info.context.services.workbench, info.context.owner
+        if info.context.signed_in.must_read_only:
+            await _require_no_session_that_writes(info.context, row_id)
         recording = _saved_connections(info.context).recording
         async with recording(AuditKind.CONNECTION_CLOSED, owner, row_id):
             await info.context.services.database_sessions.close_all_on(owner, row_id)
@@ -268,6 +272,18 @@ def _saved_connections(context: Context) -> SavedConnections:
     return SavedConnections(
         services.database, services.vault, services.workbench, services.quotas.connections
     )
+
+
+async def _require_no_session_that_writes(context: Context, connection_id: UUID) -> None:
+    """Raises Forbidden: its open transaction would be rolled back."""
+    opened = await context.read(DatabaseSessions, lambda rows: rows.open_on(connection_id))
+    if not all(row.read_only for row in opened):
+        raise Forbidden(
+            "This access token may run read-only statements only, and a session on this connection "
+            "may write.",
+            hint="Close the session first, or use a token with WORKBENCH_WRITE.",
+            field="id",
+        )
 
 
 async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:

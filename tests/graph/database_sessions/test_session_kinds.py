@@ -11,6 +11,8 @@ from tests.fixtures.session_desk import EXECUTE, OPEN, SessionDesk, open_session
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import until
 
+DISCONNECT = "mutation($id: ID!) { disconnect(input: {id: $id}) { connection { id } } }"
+
 
 @pytest.fixture
 async def connection(ada: Client, target: Target) -> str:
@@ -154,9 +156,14 @@ async def test_read_only_token_uses_read_only_sessions_only(ada: Client, connect
         assert (await reader.send(text, id=desk.id)).code == "FORBIDDEN"
     values = {"sessionId": desk.id, "statement": "SELECT 1"}
     assert (await reader.send(EXECUTE, input=values)).code == "FORBIDDEN"
+    assert (await reader.send(DISCONNECT, id=connection)).code == "FORBIDDEN"
+    assert await desk.rows("SELECT 1") == [[1]]
     own = await open_session(reader, connection)
     assert (await own.now())["readOnly"] is True
     assert await own.rows("SELECT 1") == [[1]]
+    await desk.close()
+    assert (await reader.send(DISCONNECT, id=connection)).data
+    assert (await own.now())["state"] == "CLOSED"
 
 
 async def test_isolation_level_is_that_of_every_transaction(ada: Client, connection: str) -> None:
