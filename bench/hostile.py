@@ -57,9 +57,12 @@ async def answer(operations: Operations, body: bytes) -> str:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    async def reserve(size: int) -> None:
+        """Nothing else is received."""
+
     context = Context(services=cast("Services", SimpleNamespace()), viewer=None, request_id="bench")
     max_bytes = RequestLimits().body_bytes
-    request = from_body(await read_body(HEADERS, receive, max_bytes=max_bytes))
+    request = from_body(await read_body(HEADERS, receive, max_bytes, reserve))
     try:
         prepared = await operations.prepare(request, context)
     except Refused as refused:

@@ -9,6 +9,7 @@ import pytest
 import websockets
 
 from db.concurrency.fair_slots import FairSlots
+from graph.transport import large_requests
 from graph.transport.large_requests import LARGE_CHARACTERS, MAX_BYTES, LargeRequests, MemoryLease
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
@@ -152,6 +153,71 @@ async def test_event_stream_holds_memory_until_the_operation_ends(
             refused = await _post(http, request | {"extensions": {}}, named)
     assert refused.status_code == 422
     assert (leases.in_use, leases.given) == (0, 2)
+
+
+class Bodies:
+    """The memory of the bodies that the server receives."""
+
+    slots: FairSlots
+
+    async def until(self, *, waiting: int, in_use: int) -> None:
+        async with patience():
+            while (self.slots.users_waiting, self.slots.in_use) != (waiting, in_use):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Bodies:
+    bodies, opened = Bodies(), LargeRequests.__init__
+
+    def noted(requests: LargeRequests) -> None:
+        opened(requests)
+        bodies.slots = requests._bodies
+
+    monkeypatch.setattr(large_requests, "MAX_BODY_BYTES", 1_000_000)
+    monkeypatch.setattr(LargeRequests, "__init__", noted)
+    return bodies
+
+
+class SlowRequest:
+    """A request for `{ hello }` that is complete when `end` is called."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def begin(cls, server: ToyServer, size: int, *, source: str) -> "SlowRequest":
+        host, port = server.address.split(":")
+        begun = cls(*await asyncio.open_connection(host, int(port), local_addr=(source, 0)))
+        head = f"POST /graphql HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        body = json.dumps({"query": "{ hello }"}).encode()
+        begun.writer.write(f"{head}Content-Length: {size}\r\n\r\n".encode() + body)
+        begun._rest = size - len(body)
+        return begun
+
+    async def end(self) -> bytes:
+        self.writer.write(b" " * self._rest)
+        async with patience():
+            line = await self.reader.readline()
+        self.writer.close()
+        return line
+
+    _rest = 0
+
+
+async def test_client_that_stalls_delays_large_bodies_of_its_own_network_only(
+    bodies: Bodies, toy_server: ToyServer
+) -> None:
+    stalled = await SlowRequest.begin(toy_server, 900_000, source="127.0.0.1")
+    await bodies.until(waiting=0, in_use=879)
+    waiting = await SlowRequest.begin(toy_server, 900_000, source="127.0.0.1")
+    await bodies.until(waiting=1, in_use=879)
+    for size, source in ((900_000, "127.0.0.2"), (LARGE_CHARACTERS - 1, "127.0.0.1")):
+        request = await SlowRequest.begin(toy_server, size, source=source)
+        assert (await request.end()).startswith(b"HTTP/1.1 200 ")
+    stalled.writer.close()
+    assert (await waiting.end()).startswith(b"HTTP/1.1 200 ")
+    await bodies.until(waiting=0, in_use=0)
 
 
 async def _post(

@@ -25,11 +25,11 @@ from graph.transport.http.request_parsing import (
     query_values,
     read_body,
 )
-from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams
+from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams, stream_token
 from graph.transport.http.response import Response
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
-from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
+from graph.transport.large_requests import LARGE_CHARACTERS, NO_LEASE, MemoryLease
 from graph.transport.request_ids import begin_request
 from graph.transport.seen_header import SEEN_HEADER
 
@@ -52,6 +52,8 @@ async def serve(
         if exchange.response.started:
             raise
         await exchange.refuse(error)  # unexpected errors are logged and masked
+    finally:
+        exchange.received.release()
 
 
 class _Exchange:
@@ -65,6 +67,7 @@ class _Exchange:
         "_receive",
         "_request_id",
         "_scope",
+        "received",
         "response",
     )
 
@@ -79,6 +82,7 @@ class _Exchange:
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
         self.response = Response(scope, send, self._request_id, self._cookie)
+        self.received = NO_LEASE
 
     async def serve(self) -> None:
         if self._gateway.shutdown.begun:
@@ -87,7 +91,7 @@ class _Exchange:
         if method == "OPTIONS":  # a preflight is answered by graph.transport.origins
             await self.response.send_text(204, headers=((b"allow", ALLOWED),))
             return
-        token = self._stream_token()
+        token = stream_token(self._scope, self._headers)
         if token is not None or method in {"PUT", "DELETE"}:
             await self._serve_reserved_stream(token)
             return
@@ -98,7 +102,7 @@ class _Exchange:
         except HowdahError as error:
             token_error = error
         self._note_sender(viewer)
-        lease = await self._lease(body) if body and len(body) >= LARGE_CHARACTERS else None
+        lease = await self._lease(body or b"")
         try:
             request = self._parse(body)
             context = self._gateway.context(viewer, self._request_id, self._scope)
@@ -116,8 +120,7 @@ class _Exchange:
                 return
             await self._run(prepared, request, context)
         finally:
-            if lease is not None:
-                lease.release()
+            lease.release()
 
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
@@ -127,16 +130,6 @@ class _Exchange:
         answer = refuse(error, request_id=self._request_id)
         status = status or status_of(answer, GRAPHQL_JSON)
         await self.response.send(answer, GRAPHQL_JSON, status, headers=headers)
-
-    def _stream_token(self) -> str | None:
-        """The token of a reserved event stream, in a header or, by `EventSource`, in the URL."""
-        token = self._headers.get(b"x-graphql-event-stream-token")
-        if token is not None:
-            return token.decode("latin-1")
-        if b"token=" not in self._scope["query_string"]:
-            return None
-        values = query_values(self._scope)
-        return None if "query" in values else values.get("token")
 
     async def _serve_reserved_stream(self, token: str | None) -> None:
         authorization = self._authorization()
@@ -173,17 +166,15 @@ class _Exchange:
         self, stream: ReservedStream, viewer: Viewer | None, authorization: str | None
     ) -> None:
         body = await self._read_body() or b""
-        lease = await self._lease(body) if len(body) >= LARGE_CHARACTERS else None
+        lease = await self._lease(body)
         try:
             context = self._gateway.context(viewer, self._request_id, self._scope)
             context.operation_reads = self._operation_reads(viewer)
             running = stream.start(self._parse(body), context, self._gateway, authorization)
         except BaseException:
-            if lease is not None:
-                lease.release()
+            lease.release()
             raise
-        if lease is not None:
-            running.add_done_callback(lease.release)
+        running.add_done_callback(lease.release)
 
     async def _open_reserved_stream(self, streams: ReservedStreams, stream: ReservedStream) -> None:
         if self._accept.stream != EVENT_STREAM:
@@ -203,7 +194,7 @@ class _Exchange:
         match self._scope["method"]:
             case "POST" | "QUERY":
                 max_bytes = self._gateway.operations.limits.body_bytes
-                return await read_body(self._headers, self._receive, max_bytes=max_bytes)
+                return await read_body(self._headers, self._receive, max_bytes, self._reserve)
             case "GET" | "HEAD":  # uvicorn omits the body of HEAD
                 return None
             case method:
@@ -215,9 +206,18 @@ class _Exchange:
     def _note_sender(self, viewer: Viewer | None) -> None:
         self.response.sender = viewer.id if viewer else network_of(address_of(self._scope))
 
+    async def _reserve(self, size: int) -> None:
+        network = network_of(address_of(self._scope))
+        self.received = await self._gateway.large_requests.receive(network, size)
+
     async def _lease(self, body: bytes) -> MemoryLease:
         requests = self._gateway.large_requests
-        return await requests.lease(self.response.sender, len(body), body.count(b","))
+        try:
+            if len(body) < LARGE_CHARACTERS:
+                return NO_LEASE
+            return await requests.lease(self.response.sender, len(body), body.count(b","))
+        finally:
+            self.received.release()
 
     def _operation_reads(self, viewer: Viewer | None) -> OperationReads | None:
         standbys = self._gateway.services.standbys

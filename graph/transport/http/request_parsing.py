@@ -1,5 +1,6 @@
 """Parses the GraphQL request from the body or the query string of an HTTP request."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -8,6 +9,7 @@ from starlette.types import Message, Receive, Scope
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.operations import GraphQLRequest
+from graph.transport.large_requests import LARGE_CHARACTERS
 
 
 class HttpRefusal(Exception):
@@ -31,11 +33,19 @@ _decode_object = msgspec.json.Decoder(dict[str, Any] | None).decode
 _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int) -> bytes:
+async def read_body(
+    headers: dict[bytes, bytes],
+    receive: Receive,
+    max_bytes: int,
+    reserve: Callable[[int], Awaitable[None]],
+) -> bytes:
+    """`reserve` is called before the rest of a body is received, with its size or the largest."""
     _check_content_type(headers)
-    _check_declared_length(headers, max_bytes)
+    declared = _checked_length(headers, max_bytes)
     message = await receive()
     body: bytes = message.get("body", b"")
+    if len(body) >= LARGE_CHARACTERS or message.get("more_body"):
+        await reserve(max(declared, len(body)) if message.get("more_body") else len(body))
     if message["type"] == "http.disconnect" or message.get("more_body") or len(body) > max_bytes:
         body = await _read_rest(message, receive, max_bytes)
     return body
@@ -100,11 +110,14 @@ def _is_json(content_type: str) -> bool:
     )
 
 
-def _check_declared_length(headers: dict[bytes, bytes], max_bytes: int) -> None:
-    """A declared length is trusted only if it is too large: the bytes are counted in any case."""
+def _checked_length(headers: dict[bytes, bytes], max_bytes: int) -> int:
+    """The declared length, or the largest. The bytes are counted in any case."""
     declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
+    if not declared.isdigit():
+        return max_bytes
+    if len(declared) > 18 or int(declared) > max_bytes:
         raise _too_large(max_bytes)
+    return int(declared)
 
 
 async def _read_rest(message: Message, receive: Receive, max_bytes: int) -> bytes:

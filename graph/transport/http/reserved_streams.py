@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from db.concurrency.waiting import cancel_all
 from db.errors import BadInput, Conflict, Forbidden, NotFound, Overloaded, RateLimited
@@ -23,7 +23,7 @@ from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.http.accept import EVENT_STREAM
-from graph.transport.http.request_parsing import HttpRefusal
+from graph.transport.http.request_parsing import HttpRefusal, query_values
 from graph.transport.http.streams import FORMATS, until_first, wait_for_end
 
 OPENED_WITHIN_S = 10.0
@@ -35,6 +35,17 @@ Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 Owner: TypeAlias = UUID | str
 
 _encode = msgspec.json.Encoder().encode
+
+
+def stream_token(scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+    """The token of a reserved event stream, in a header or, by `EventSource`, in the URL."""
+    token = headers.get(b"x-graphql-event-stream-token")
+    if token is not None:
+        return token.decode("latin-1")
+    if b"token=" not in scope["query_string"]:
+        return None
+    values = query_values(scope)
+    return None if "query" in values else values.get("token")
 
 
 class ReservedStream:
