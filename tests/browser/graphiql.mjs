@@ -5,6 +5,8 @@ import { createHmac } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 
+import { checkLink, checkOwnToken, checkSignOut } from './graphiql_account.mjs';
+
 const { positionals, values: options } = parseArgs({
   allowPositionals: true,
   options: {
@@ -378,6 +380,7 @@ try {
   await checkPlugins(page);
   await checkErrors(page);
   await checkOnce(page);
+  await checkLink(page, seen, url);
   await checkAppearance(page);
   assert.deepEqual(seen.complaints, [], 'the console is quiet');
   if (options.key) {
@@ -387,6 +390,9 @@ try {
     await checkExpiringHeader(page);
   }
   await checkHeaders(page);
+  await checkOwnToken(page);
+  await openTab(page, 'Account');
+  await checkSignOut(page);
   await checkLostSession(page);
 
   const host = new URL(url).host;

@@ -4,6 +4,8 @@
 import { parse } from 'graphql';
 import { createClient } from 'graphql-ws';
 
+import { hasAuthorization, isUnauthenticated, post } from './request';
+
 const REFUSED = 4403; // the server closes a socket with this code when its token has expired or is wrong
 
 export function createFetcher({ endpoint, session, onData }) {
@@ -12,7 +14,7 @@ export function createFetcher({ endpoint, session, onData }) {
 
   return async (operation, { headers = {} } = {}) => {
     const document = parsed(operation.query);
-    const own = Object.keys(headers).some((name) => name.toLowerCase() === 'authorization');
+    const own = hasAuthorization(headers);
     const credentials = () =>
       own || !session.authorization ? headers : { ...headers, Authorization: session.authorization };
     const canRenew = () => !own && session.authorization !== undefined;
@@ -33,19 +35,6 @@ export function createFetcher({ endpoint, session, onData }) {
 const OWN_TOKEN_REFUSED =
   'The server refuses the token in the Headers tab, perhaps because it has expired. ' +
   'Paste another, or remove it to use the session of this browser tab.';
-
-async function post(endpoint, operation, headers) {
-  const answer = await fetch(endpoint, {
-    method: 'POST',
-    headers: {
-      'Content-Type': 'application/json',
-      Accept: 'application/graphql-response+json, application/json;q=0.9',
-      ...headers,
-    },
-    body: JSON.stringify(operation),
-  });
-  return answer.json();
-}
 
 /** The events of a subscription, as the async iterator that GraphiQL reads. It goes on with a renewed token. */
 class Events {
@@ -114,10 +103,6 @@ function isSubscription(document, operationName) {
       operation === 'subscription' &&
       (!operationName || name?.value === operationName),
   );
-}
-
-function isUnauthenticated(errors) {
-  return errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED') ?? false;
 }
 
 /** What GraphiQL can show: a close event has no message. */

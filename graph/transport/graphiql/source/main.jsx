@@ -8,12 +8,13 @@ import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
 import { GraphiQL } from 'graphiql';
 import { createRoot } from 'react-dom/client';
 
+import { Account } from './account';
 import { createFetcher } from './fetcher';
 import { errorsAboveResponse, SessionNotice } from './problems';
-import { RevealedOperation } from './reveal';
+import { LinkedOperation, RevealedOperation } from './reveal';
 import { Session } from './session';
 import { keepsHeaders, storage } from './storage';
-import { defaultTabs, initialEditors } from './tabs';
+import { defaultTabs, initialEditors, linkedOperation } from './tabs';
 import { FollowedTheme } from './theme';
 import { Answers, FilledVariables } from './variables';
 
@@ -39,9 +40,13 @@ createRoot(document.getElementById('graphiql')).render(
       shouldPersistHeaders={keepsHeaders()}
       showPersistHeadersSettings
     >
+      <GraphiQL.Logo>
+        <Account session={session} />
+      </GraphiQL.Logo>
       {errorsAboveResponse}
       <FollowedTheme />
       <RevealedOperation />
+      <LinkedOperation name={linkedOperation} />
       <FilledVariables answers={answers} />
     </GraphiQL>
   </>,

@@ -4,11 +4,17 @@
 // The code of the link is in the fragment of the URL, which a browser sends to no server.
 // The token stays in sessionStorage: another tab has none, and closing this one forgets it.
 
+import { post } from './request';
+
 const KEY = 'howdah:sign-in';
 const FRAGMENT = '#sign-in=';
 const CHECK_MS = 60_000;
+const WHO = '{ viewer { email } }';
+const SESSIONS = '{ mySessions(first: 1000) { nodes { id current } } }';
+const END = 'mutation ($id: ID!) { endSession(input: {id: $id}) { endedSessionId } }';
 
 export class Session {
+  #endpoint;
   #url;
   #renewal; // the request that runs, so that operations at the same time share one
   #listeners = new Set();
@@ -16,7 +22,11 @@ export class Session {
   /** What the user should know about the session: a line of text, or undefined. */
   notice;
 
+  /** E-mail address of the signed-in user, or undefined. */
+  user;
+
   constructor(endpoint) {
+    this.#endpoint = endpoint;
     this.#url = `${endpoint.origin}${endpoint.pathname}/sign-in`;
   }
 
@@ -29,6 +39,7 @@ export class Session {
       history.replaceState(null, '', location.pathname + location.search); // out of the history
       await this.#obtain(this.#url, { body: JSON.stringify({ code }) });
     }
+    this.renewIfDue();
     setInterval(() => this.renewIfDue(), CHECK_MS);
     // Timers stand still while the machine sleeps.
     addEventListener('visibilitychange', () => document.hidden || this.renewIfDue());
@@ -41,8 +52,9 @@ export class Session {
 
   /** Renews the token once half of its time has passed. */
   async renewIfDue() {
-    const { renewAt } = stored();
+    const { accessToken, renewAt } = stored();
     if (renewAt < Date.now()) await this.renew();
+    else if (accessToken && !this.user) this.#identify();
   }
 
   /** Returns true if the tab has a new token. */
@@ -51,6 +63,49 @@ export class Session {
       headers: { Authorization: this.authorization },
     }).finally(() => (this.#renewal = undefined));
     return this.#renewal;
+  }
+
+  /** Forgets the token, and ends the session at the server: copies of this browser tab have it too. */
+  async signOut() {
+    await this.renewIfDue();
+    const reason = await this.#end();
+    this.#forget();
+    this.notify(
+      reason && `You are signed out here, but the server has not ended the session: ${reason}`,
+    );
+  }
+
+  /** Returns why the session could not be ended, or undefined. */
+  async #end() {
+    try {
+      const { data, errors } = await this.#ask(SESSIONS);
+      if (!data?.mySessions) return errors[0].message;
+      const id = data.mySessions.nodes.find(({ current }) => current)?.id;
+      return (await this.#ask(END, { id })).errors?.[0].message;
+    } catch (error) {
+      return error.message;
+    }
+  }
+
+  /** Asks who is signed in. */
+  async #identify() {
+    let answer;
+    try {
+      answer = await this.#ask(WHO);
+    } catch {
+      return; // the operations of the user say that the server does not answer
+    }
+    this.user = answer.data?.viewer?.email;
+    this.notify(this.notice);
+  }
+
+  #ask(query, variables) {
+    return post(this.#endpoint, { query, variables }, { Authorization: this.authorization });
+  }
+
+  #forget() {
+    sessionStorage.removeItem(KEY);
+    this.user = undefined;
   }
 
   async #obtain(url, { headers, body }) {
@@ -68,13 +123,14 @@ export class Session {
     }
     const { accessToken, expiresIn, errors } = await answer.json();
     if (errors) {
+      if (answer.status === 401) this.#forget();
       this.notify(`${errors[0].message} ${errors[0].extensions.hint}`);
-      if (answer.status === 401) sessionStorage.removeItem(KEY);
       return false;
     }
     const renewAt = Date.now() + (expiresIn / 2) * 1000;
     sessionStorage.setItem(KEY, JSON.stringify({ accessToken, renewAt }));
     this.notify(undefined);
+    if (!this.user) this.#identify();
     return true;
   }
 

@@ -1,4 +1,5 @@
 // The tabs of the page: examples at a first visit, then those that GraphiQL keeps in localStorage.
+// A link such as /graphql?query=...&variables=...&operationName=... opens one more, and runs nothing.
 
 import { keepsHeaders } from './storage';
 
@@ -15,18 +16,30 @@ const variables = import.meta.glob('./examples/*.json', {
   eager: true,
 });
 
-export const defaultTabs = Object.keys(documents)
+const link = new URLSearchParams(location.search);
+const linkedTab = link.get('query') && {
+  query: link.get('query'),
+  variables: link.get('variables') ?? '',
+};
+
+/** The operation to point to in the tab of the link, or null. */
+export const linkedOperation = linkedTab && link.get('operationName');
+
+const examples = Object.keys(documents)
   .sort()
   .map((name) => ({
     query: documents[name],
     variables: variables[name.replace('.graphql', '.json')],
   }));
 
+export const defaultTabs = linkedTab ? [linkedTab, ...examples] : examples;
+
 /**
  * What the editors show first. GraphiQL leaves out the variables of the first default tab, and adds
  * an empty tab after a reload if variables were edited and the query was not.
  */
 export function initialEditors() {
+  if (linkedTab) return { initialQuery: linkedTab.query, initialVariables: linkedTab.variables };
   const active = storedTab();
   if (!active) return { initialVariables: defaultTabs[0].variables };
   return {
