@@ -62,6 +62,8 @@ class BucketRow(NamedTuple):
     created_at: TimestampText
     updated_at: TimestampText
     version: int
+    owner_id: OwnerId | None = None
+    """Null in a row that an earlier version has kept for an idempotency key."""
 
 
 class FileRow(NamedTuple):

@@ -94,7 +94,7 @@ class Query:
 
     @query(
         "Lists the public buckets (`private: false`) of all users, also the viewer's, newest "
-        "first. It does not tell who owns them.",
+        "first. It does not tell who owns them; `ownedByViewer` marks the viewer's own.",
         who=SignedIn,
         type=Connection[Bucket],
     )

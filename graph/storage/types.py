@@ -203,6 +203,14 @@ class Bucket(Node):
     )
 
     @field(
+        "True if the viewer owns the bucket. Only its owner can change it, and add, move or delete "
+        "its files.",
+        reads=["owner_id"],
+    )
+    def owned_by_viewer(root: strawberry.Parent[BucketRow], info: Info) -> bool:
+        return root.owner_id in {None, info.context.owner}
+
+    @field(
         "Lists the files in the bucket, sorted by `location`.",
         type=Connection[File],
         reads=["id"],

@@ -116,8 +116,7 @@ class MemoryStorage(MemoryFiles):
 
         def create() -> BucketRow:
             self._tables.check_name_free(owner, name)
-            bucket = BucketRow(new_id(), name, private, 0, 0, *now_twice(), 1)
-            self._tables.owners[bucket.id] = owner
+            bucket = BucketRow(new_id(), name, private, 0, 0, *now_twice(), 1, owner)
             return store_row(self._tables.buckets, bucket)
 
         return self._once(owner, idempotency_key, request, create)
@@ -148,7 +147,7 @@ class MemoryStorage(MemoryFiles):
         files = [file for file in self._tables.files.values() if file.bucket_id == bucket_id]
         for file in files:
             self._tables.detach(file)
-        del self._tables.buckets[bucket_id], self._tables.owners[bucket_id]
+        del self._tables.buckets[bucket_id]
         return [file.id for file in files[:limit]]
 
     async def buckets_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BucketRow]:

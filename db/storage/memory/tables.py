@@ -30,7 +30,6 @@ class Tables:
 
     bsps: dict[UUID, BspRow] = field(default_factory=dict)
     buckets: dict[UUID, BucketRow] = field(default_factory=dict)
-    owners: dict[UUID, OwnerId] = field(default_factory=dict)
     files: dict[UUID, FileRow] = field(default_factory=dict)
     replicas: dict[UUID, list[UUID]] = field(default_factory=dict)
     chunks: dict[UUID, list[ChunkRow]] = field(default_factory=dict)
@@ -44,7 +43,7 @@ class Tables:
     def owned_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
         if bucket_id not in self.buckets:
             raise not_found("bucket", field)
-        if self.owners[bucket_id] != owner:
+        if self.buckets[bucket_id].owner_id != owner:
             raise forbidden("bucket", field)
         return self.buckets[bucket_id]
 
@@ -56,7 +55,7 @@ class Tables:
         return self.files[file_id]
 
     def owned_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
-        return [self.buckets[one] for one, its_owner in self.owners.items() if its_owner == owner]
+        return [bucket for bucket in self.buckets.values() if bucket.owner_id == owner]
 
     def owned_files(self, owner: OwnerId) -> Sequence[FileRow]:
         owned = (file for file in self.files.values() if file.owner_id == owner)
@@ -66,7 +65,8 @@ class Tables:
         return [file for file in self.files.values() if file.status == status]
 
     def can_read(self, owner: OwnerId, bucket_id: UUID) -> bool:
-        return self.owners[bucket_id] == owner or not self.buckets[bucket_id].private
+        bucket = self.buckets[bucket_id]
+        return bucket.owner_id == owner or not bucket.private
 
     def can_read_file(self, owner: OwnerId, file: FileRow) -> bool:
         in_readable = file.bucket_id is not None and self.can_read(owner, file.bucket_id)
