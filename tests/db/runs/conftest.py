@@ -8,6 +8,7 @@ import pytest
 
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
+from db.postgres.sessions import Session
 from db.runs import NewRun, RunQueue, RunRow
 from tests.fixtures.workbench import ConnectionSaver
 
@@ -23,8 +24,11 @@ class Queue(NamedTuple):
 
     async def accept(self, *, process: int = PROCESS, has_slot: bool = False) -> RunRow:
         new = NewRun(self.connection_id, "SELECT 1", "[]", False, 1_000, 10, 1_000)
-        return await self.database.transaction(
-            lambda session: RunQueue(session, self.owner).accept(
+
+        async def write(session: Session) -> RunRow:
+            queue = RunQueue(session, self.owner)
+            return await queue.accept(
+                await queue.lock(),
                 new_id(),
                 new,
                 process=process,
@@ -33,7 +37,8 @@ class Queue(NamedTuple):
                 max_running=10,
                 max_active=10,
             )
-        )
+
+        return await self.database.transaction(write)
 
     async def claim(
         self, *, process: int = PROCESS, executing: Collection[UUID] = (), max_running: int = 10
