@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg._encodings import pg2pyenc
 
 from db.errors import Unavailable
 from db.runs import Backend, RunBackend, RunRow, RunState
@@ -162,6 +163,24 @@ async def test_message_that_libpq_cannot_read_is_an_error_of_the_connection(
             await command(connection, "SELECT hostile")
     await connection.close()
     await hostile.close()
+
+
+async def test_names_of_encodings_are_neither_logged_nor_kept(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, expected = pg2pyenc.cache_info().currsize, {"encodings": 100, "long encodings": 0}
+    for name, notices in expected.items():
+        hostile = desk._replace(
+            connection_id=await saver.save(
+                host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
+            )
+        )
+        async with harmless():
+            run = await hostile.run("SELECT hostile", timeout_ms=round(TIMEOUT_S * 1000))
+        assert run.state in {RunState.TIMED_OUT, RunState.FAILED}
+        assert len(run.parsed_notices) == notices
+    assert pg2pyenc.cache_info().currsize < kept + 10
+    assert not [record for record in caplog.records if record.name == "psycopg"]
 
 
 @pytest.mark.parametrize("answer", ["binary array", "unopened array"])

@@ -12,13 +12,16 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
+from weakref import WeakMethod
 
 import psycopg
 from psycopg import waiting
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.pq.misc import PGnotify
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
@@ -45,6 +48,8 @@ LOOKUP_S = 8e-6
 HEADER_BYTES = 11
 """Of a notification, besides its channel and its payload."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
+MAX_ENCODING_BYTES = 20
+"""The longest name of PostgreSQL's has 14. psycopg keeps each that it looks up."""
 
 
 class _Passage(Generic[RV]):
@@ -141,6 +146,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         """To be called once, before the first statement."""
         self.slot = slot
         self.add_notice_handler(self._count_notice)
+        self.pgconn.notice_handler = partial(_pass_on, WeakMethod(self._take_notice))
 
     def finish(self) -> None:
         """Closes the connection at once."""
@@ -249,7 +255,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         libpq tells neither their number nor their names, and TLS hides the messages. So the search
         itself is timed; the fastest of several shows the length of the list also on a busy machine.
         """
-        for _ in range(5):
+        encoding = self.pgconn.parameter_status(b"client_encoding") or b""
+        for _ in range(5 if len(encoding) <= MAX_ENCODING_BYTES else 0):
             began = time.perf_counter()
             self.pgconn.parameter_status(b"no setting has this name")
             if time.perf_counter() - began < LOOKUP_S:
@@ -298,7 +305,22 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             if not isinstance(error, Exception):
                 raise
 
+    def _take_notice(self, result: PGresult) -> None:
+        """As psycopg does, but it looks up the encoding, which the server names.
+
+        It logs each notice in an unknown one, and keeps each spelling of the others for ever.
+        """
+        notice = Diagnostic(result)
+        for handle in self._notice_handlers:
+            handle(notice)
+
     def _count_notice(self, notice: Diagnostic) -> None:
         """A notice leaves libpq's buffer at once, before the result that it precedes."""
         texts = (notice.message_primary, notice.message_detail, notice.message_hint, notice.context)
         self._noticed += sum(len(text or "") for text in texts)
+
+
+def _pass_on(take: "WeakMethod[Callable[[PGresult], None]]", result: PGresult) -> None:
+    """The connection refers to its handler, which therefore must not refer to it."""
+    if (method := take()) is not None:
+        method(result)
