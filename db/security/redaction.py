@@ -8,6 +8,9 @@ HIDDEN = "[hidden]"
 _NAMES = r"password|passwd|passphrase|secret|token|authorization|credential|api_?key"
 # A literal of SQL doubles its quotes, and a text that was cut may end within one.
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.|'')*(?:'|\Z)"
+_LITERAL = r"'(?:[^'\\]|\\.|'')*(?:'|\Z)"
+# Between a word and its literal. Bounded, so that words within comments take no quadratic time.
+_GAP = r"\s*(?:(?:/\*[^*]{0,200}\*/|--[^\n]{0,200}\n)\s*){0,4}"
 _SECRETS = (
     # postgresql://user:password@host
     (re.compile(r"(?<=://)([^\s:/@]*):[^\s/]*(?=@)"), rf"\1:{HIDDEN}"),
@@ -19,11 +22,11 @@ _SECRETS = (
         ),
         rf"\1{HIDDEN}",
     ),
-    # CREATE ROLE ada PASSWORD '...', also of an unfinished literal
+    # CREATE ROLE ada PASSWORD '...', OPTIONS ("password" '...'), also of an unfinished literal
     (
         re.compile(
-            r"(?is)\b(password\s+)"
-            r"(?:(?:e|u&)?'(?:[^'\\]|\\.|'')*(?:'|\Z)|(\$\w*\$).*?(?:\2|\Z))"
+            rf"(?is)((?:password|passwd|passphrase|secret|api_?key)\"?{_GAP})"
+            rf"(?:(?:e|u&)?{_LITERAL}(?:\s+{_LITERAL})*|(\$\w*\$).*?(?:\2|\Z))"
         ),
         rf"\1{HIDDEN}",
     ),
