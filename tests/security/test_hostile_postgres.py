@@ -14,7 +14,7 @@ from db.errors import Unavailable
 from db.runs import Backend, RunBackend, RunRow, RunState
 from db.workbench.changes.change_request import ChangeRequest, RawChange, RowChangeKind
 from db.workbench.connections import connector
-from db.workbench.connections.bounds import socket_gate
+from db.workbench.connections.bounds import bounded_connection, socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
@@ -123,6 +123,21 @@ async def test_hostile_server_fails_its_own_run(
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_run_ends_in_time_although_its_server_answers_no_termination(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for a statement that is cancelled lasts longer than the stop of a run may."""
+    monkeypatch.setattr(bounded_connection, "CANCEL_S", 10 * PATIENCE_S)
+    hostile = desk._replace(
+        connection_id=await saver.save(
+            host="127.0.0.1", port=hostile_port, database="unending-silence", ssl_mode="DISABLE"
+        )
+    )
+    async with patience():
+        run = await hostile.run("SELECT hostile", timeout_ms=round(TIMEOUT_S * 1000))
+    assert run.state == RunState.TIMED_OUT
 
 
 async def test_false_answer_of_a_hostile_server_is_no_internal_error(

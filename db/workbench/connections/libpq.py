@@ -8,7 +8,7 @@ parameter with such a source is set to a value, and the variables are removed.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -309,6 +309,24 @@ def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextlib.asynccontextmanager
+async def opened_within(
+    seconds: float, opening: contextlib.AbstractAsyncContextManager[Connection]
+) -> AsyncIterator[Connection]:
+    """Opens a connection, and cuts it at the end of the time, which includes the opening.
+
+    Raises:
+        TimeoutError: It did not open in time.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds
+    async with contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout_at(ends_at):
+            connection = await stack.enter_async_context(opening)
+        with abort_after(connection, ends_at - loop.time()):
+            yield connection
 
 
 def _discard(_notification: PGnotify) -> None:

@@ -13,7 +13,7 @@ from db.database_sessions import SessionBackend
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.kit.base import OwnerId
 from db.runs import Backend, OrphanRow
-from db.workbench.connections.libpq import Connection, abort_after, fetch_value
+from db.workbench.connections.libpq import Connection, abort_after, fetch_value, opened_within
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.statement.lender import END_S, TERMINATE
 from db.workbench.sql.pinned import pinned
@@ -76,17 +76,14 @@ async def end_statements(
     until = loop.time() + CANCEL_PHASE_S
     theirs = ([backend.pid for backend in backends], [backend.started_at for backend in backends])
     try:
-        async with (
-            asyncio.timeout(END_STATEMENTS_S),
-            workbench.side_connection(owner, connection_id) as connection,
-        ):
-            with abort_after(connection, END_STATEMENTS_S):
-                await fetch_value(connection, _CANCEL, theirs)
-                while await _are_left(connection, theirs):
-                    if loop.time() >= until:
-                        await fetch_value(connection, _TERMINATE, theirs)
-                        return
-                    await asyncio.sleep(CHECK_S)
+        opening = workbench.side_connection(owner, connection_id)
+        async with opened_within(END_STATEMENTS_S, opening) as connection:
+            await fetch_value(connection, _CANCEL, theirs)
+            while await _are_left(connection, theirs):
+                if loop.time() >= until:
+                    await fetch_value(connection, _TERMINATE, theirs)
+                    return
+                await asyncio.sleep(CHECK_S)
     except (HowdahError, TimeoutError, psycopg.Error) as error:
         log.warning("statements on connection %s were not ended: %s", connection_id.hex, error)
 

@@ -7,7 +7,12 @@ import psycopg
 
 from db.errors import HowdahError
 from db.runs import Backend, Ending
-from db.workbench.connections.libpq import Connection, abort_after, fetch_value
+from db.workbench.connections.libpq import (
+    Connection,
+    abort_after,
+    fetch_value,
+    opened_within,
+)
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import TERMINATE, Lender
@@ -61,7 +66,7 @@ class StatementStop:
         if work.done():
             return
         self.terminated = True
-        await self._terminate_backend()
+        await self._query_backend(TERMINATE, within_s=TERMINATE_S)
         if self.connection.awaits_slot:
             return  # it does not read, so that it would not notice the end
         with abort_after(self.connection, 0):
@@ -73,22 +78,16 @@ class StatementStop:
         Returns:
             Whether a cancel request was sent.
         """
-        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
-            async with asyncio.timeout(CANCEL_S):
-                may_cancel = self._use.may_cancel_early(connection)
-                if may_cancel is None:
-                    may_cancel = await self._query_backend(_HAS_WRITTEN) is False
-                if may_cancel:
-                    await self._send_cancel(connection)
-                    return True
-        return False
+        may_cancel = self._use.may_cancel_early(connection)
+        if may_cancel is None:
+            may_cancel = await self._query_backend(_HAS_WRITTEN, within_s=CANCEL_S) is False
+        if may_cancel:
+            await self._send_cancel(connection)
+        return may_cancel
 
     async def has_failed(self) -> bool:
         """Whether the transaction of the statement has ended on the server. False if unknown."""
-        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
-            async with asyncio.timeout(CHECK_S):
-                return await self._query_backend(_HAS_FAILED) is True
-        return False
+        return await self._query_backend(_HAS_FAILED, within_s=CHECK_S) is True
 
     async def settle(self) -> bool:
         """Makes sure that no late cancel request can hit the next statement of the connection.
@@ -138,15 +137,16 @@ class StatementStop:
         except psycopg.Error:
             self._cancel_may_arrive_late = True
 
-    async def _terminate_backend(self) -> None:
-        """Uses a side connection, and matches the start time: the PID may have been reused."""
-        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
-            async with asyncio.timeout(TERMINATE_S):
-                await self._query_backend(TERMINATE)
+    async def _query_backend(self, query: str, *, within_s: float) -> object:
+        """Uses a side connection. None if it gets no answer in time.
 
-    async def _query_backend(self, query: str) -> object:
+        The queries match the start time of the backend: its PID may have been reused.
+        """
         run, backend = self._run, self.backend
         if run.connection_id is None or backend is None:
             return None
-        async with self._lender.side_connection(run.owner_id, run.connection_id) as other:
-            return await fetch_value(other, query, (backend.pid, backend.started_at))
+        opening = self._lender.side_connection(run.owner_id, run.connection_id)
+        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
+            async with opened_within(within_s, opening) as other:
+                return await fetch_value(other, query, (backend.pid, backend.started_at))
+        return None
