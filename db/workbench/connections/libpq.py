@@ -89,23 +89,26 @@ async def connect(
 ) -> Connection:
     """Connects to `address`; the server certificate must be issued for `destination.host`."""
     _hide_environment()
-    announcing.set(announce)
     password: dict[str, Any] = {"password": destination.password} if destination.password else {}
-    connection = await BoundedConnection.connect(
-        **_ALWAYS,
-        host=destination.host,
-        hostaddr=address,
-        port=port,
-        dbname=destination.database,
-        user=destination.username,
-        sslmode=destination.ssl_mode.lower().replace("_", "-"),
-        sslrootcert=str(root_certificates or _NO_FILE),
-        require_auth=_CLEAR if destination.ssl_mode == SslMode.VERIFY_FULL else _SAFE,
-        connect_timeout=max(1, round(timeout_s)),
-        autocommit=True,
-        prepare_threshold=None,
-        **password,
-    )
+    before = announcing.set(announce)
+    try:
+        connection = await BoundedConnection.connect(
+            **_ALWAYS,
+            host=destination.host,
+            hostaddr=address,
+            port=port,
+            dbname=destination.database,
+            user=destination.username,
+            sslmode=destination.ssl_mode.lower().replace("_", "-"),
+            sslrootcert=str(root_certificates or _NO_FILE),
+            require_auth=_CLEAR if destination.ssl_mode == SslMode.VERIFY_FULL else _SAFE,
+            connect_timeout=max(1, round(timeout_s)),
+            autocommit=True,
+            prepare_threshold=None,
+            **password,
+        )
+    finally:
+        announcing.reset(before)
     connection.pgconn.notify_handler = _discard
     connection.use_slot(slot)
     return connection
@@ -248,8 +251,8 @@ def _read_result(pgconn: PGconn) -> PQGen[PGresult | None]:
     return kept  # an error says why the server has closed the connection
 
 
-async def commands(connection: Connection, *statements: str) -> None:
-    """Executes SQL of our own in one round trip, each statement in a transaction of its own.
+async def pipeline(connection: Connection, *statements: str) -> None:
+    """Like `command` for each, in one round trip; each is a transaction of its own.
 
     Raises:
         psycopg.Error: The first statement that failed; those after it were executed.

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from db.workbench.connections.libpq import SET_TIMEOUT, Connection, abort_after, command, commands
+from db.workbench.connections.libpq import SET_TIMEOUT, Connection, abort_after, command, pipeline
 from db.workbench.connections.pools.dblink import close_dblink_connections
 
 RESET_S = 2.0
@@ -35,7 +35,7 @@ async def reset(connection: Connection) -> None:
                 await command(connection, "DISCARD ALL")
             else:
                 set_timeout = SET_TIMEOUT.format(connection.kept_timeout_ms)
-                await commands(connection, "DISCARD ALL", set_timeout)
+                await pipeline(connection, "DISCARD ALL", set_timeout)
             await close_dblink_connections(connection)
     except BaseException as error:
         connection.finish()
