@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select
 
 from db.concurrency.byte_budget import ByteBudget, Holder
 from db.errors import TooLarge
+from db.postgres.gathering.gathered_sql import MOST_BYTES
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that reaches this size; the next page begins after it."""
@@ -58,6 +59,7 @@ def end_after(query: Select[Any], texts: Sequence[str], sorting: Sorting, most: 
         select(*columns, measured.c.bytes)
         .where(measured.c.bytes_before_last < end)
         .order_by(*_sorted(measured.c, sorting))
+        .execution_options(**{MOST_BYTES: most})
     )
 
 

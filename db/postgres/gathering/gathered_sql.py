@@ -30,6 +30,10 @@ from sqlalchemy.sql.sqltypes import NullType
 
 from db.postgres.statements import DIALECT, Statement, encoder
 
+MOST_BYTES = "most_bytes"
+"""An execution option of a SELECT: the bytes of the long texts that it may return."""
+BATCH_BYTES = 16 * 1024 * 1024
+"""Long texts of one statement: it is read whole before its callers are answered."""
 _CALLERS = "callers"
 _PAGE_SIZE = "limit"
 ROWS_PER_WEIGHT = 50
@@ -53,11 +57,16 @@ class GatheredSql(NamedTuple):
     """Position of the LIMIT of a page; None for others."""
     arrays: Sequence[int] = ()
     """Positions of the arguments that are arrays."""
+    most_callers: int | None = None
+    """Of one statement; None if its rows have no long texts."""
 
     def weight(self, arguments: Sequence[Any]) -> int:
-        """What a caller adds to a batch: one, the items of its arrays, the rows of its page."""
+        """What a caller adds to a batch: one, the items of its arrays, the rows of its page.
+
+        Each item may have a page.
+        """
         rows = 0 if self.page_size is None else arguments[self.page_size] // ROWS_PER_WEIGHT
-        return 1 + rows + sum(len(arguments[position]) for position in self.arrays)
+        return (1 + rows) * (1 + sum(len(arguments[position]) for position in self.arrays))
 
     @property
     def is_page(self) -> bool:
@@ -122,6 +131,8 @@ def _gather_select(
 
     unnested = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), 1))
     inner = _PARAMETER.sub(renumber, statement.sql)
+    clause: Any = statement.clause
+    most_bytes = clause.get_execution_options().get(MOST_BYTES)
     positions = [names.index(name) for name in scalars]
     array_positions = [names.index(name) for name in arrays]
 
@@ -140,6 +151,7 @@ def _gather_select(
         arguments,
         page_size=names.index(_PAGE_SIZE) if _PAGE_SIZE in own else None,
         arrays=array_positions,
+        most_callers=None if most_bytes is None else max(1, BATCH_BYTES // most_bytes),
     )
 
 

@@ -93,13 +93,15 @@ class StatementQueue:
         """How many callers the next statement has at most.
 
         Changes and pages are halved: the database works on one half while Howdah answers the
-        other. Rows take it so little time that one large statement is better.
+        other. Rows take it so little time that one large statement is better. Rows with long texts
+        may be large, however short the time that others took.
         """
         form = self.form
+        most = LARGEST_BATCH if form is None or form.most_callers is None else form.most_callers
         is_halved = form is not None and (form.is_page or form.row_id is not None)
         if not is_halved or not self.gathers:
-            return LARGEST_BATCH
-        return math.ceil((self.calls + len(self.waiting)) / FEWEST)
+            return most
+        return min(most, math.ceil((self.calls + len(self.waiting)) / FEWEST))
 
     @property
     def is_busy(self) -> bool:

@@ -5,12 +5,13 @@ import math
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, bindparam, select
+from sqlalchemy import ARRAY, Integer, Uuid, bindparam, func, select
 
 from db.kit.base import OwnerId, new_id
+from db.kit.long_texts import PAGE_BYTES, end_after
 from db.postgres.engine import Database, open_database
 from db.postgres.gathering.calls import Call
-from db.postgres.gathering.gathered_sql import gather_statement
+from db.postgres.gathering.gathered_sql import BATCH_BYTES, gather_statement
 from db.postgres.gathering.queues import (
     FIRST_BATCH,
     LARGEST_BATCH,
@@ -68,6 +69,27 @@ async def test_rows_of_a_page_count_as_callers() -> None:
     at = PAGE.names.index("limit")
     assert [queue.form.weight([limit] * (at + 1)) for limit in (10, 50, 1_001)] == [1, 2, 21]
     assert queue.batch_size == FIRST_BATCH
+
+
+async def test_pages_of_several_parents_count_as_so_many() -> None:
+    of_some = TASK.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))
+    pages = select(TASK.title).where(MINE[0], of_some).limit(bindparam("limit", type_=Integer()))
+    statement = compile_statement(pages)
+    form = gather_statement(statement)
+    assert form
+    values = {"owner_id": None, "ids": [None] * 9, "limit": 1_001}
+    assert form.weight([values[name] for name in statement.names]) == 21 * 10
+
+
+@pytest.mark.parametrize("seconds", [[], [0.0]], ids=["unknown", "short"])
+async def test_few_pages_of_long_texts_share_a_statement(seconds: list[float]) -> None:
+    """The shortest page says nothing about the texts of others."""
+    page = select(TASK.id, TASK.title).where(MINE[0]).limit(bindparam("limit", type_=Integer()))
+    statement = compile_statement(end_after(page, ["title"], [("id", False)], PAGE_BYTES))
+    queue = queue_of(statement, under_way=1, waiting=100)
+    for one in seconds:
+        queue.learn(one, 1, asyncio.get_running_loop().time())
+    assert queue.most_callers * PAGE_BYTES == BATCH_BYTES
 
 
 async def read(database: Database, owner: OwnerId) -> None:
