@@ -94,6 +94,8 @@ class Plan(NamedTuple):
     execution_ms: float | None
     document: list[Any]
     """What PostgreSQL answered."""
+    answer: str
+    """The same as it was sent."""
 
     @property
     def text(self) -> str | None:
@@ -147,6 +149,7 @@ def parse_plan(text: str, *, prefix: str = "") -> Plan:
         planning_ms=_sum(document, "Planning Time"),
         execution_ms=_sum(document, "Execution Time"),
         document=document,
+        answer=text,
     )
 
 

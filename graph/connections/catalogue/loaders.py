@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import TooLarge
+from db.kit.long_texts import OPERATION_BYTES
 from db.kit.paging import Page, Window
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader
 from db.workbench.catalogue.definitions import MAX_DEFINITION_BYTES, DefinedKind
@@ -99,16 +100,37 @@ class Facts(CatalogueLoader[ObjectKey]):
         return {key: found[key.id] for key in keys if key.id in found}
 
 
+class TextFacts(Facts):
+    """A fact that is a text, which counts towards the long texts of the operation."""
+
+    async def read(self, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
+        found: Mapping[ObjectKey, str | None] = await self.context.require_text_budget().spend(
+            lambda: super(TextFacts, self).read(keys), _characters
+        )
+        return found
+
+
 class Definitions(CatalogueLoader[ObjectKey]):
     kind: ClassVar[DefinedKind]
 
     async def read(self, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
         ids = [key.id for key in keys]
+
+        async def read() -> Mapping[UUID, str]:
+            try:
+                return await self.reader.definitions(keys[0].connection_id, self.kind, ids)
+            except TooLarge:  # one error, not one for each object
+                raise ResultTooLarge(MAX_DEFINITION_BYTES, "bytes of definitions") from None
+
         try:
-            found = await self.reader.definitions(keys[0].connection_id, self.kind, ids)
-        except TooLarge:  # one error, not one for each object
-            raise ResultTooLarge(MAX_DEFINITION_BYTES, "bytes of definitions") from None
+            found = await self.context.require_text_budget().spend(read, _characters)
+        except TooLarge:  # as above
+            raise ResultTooLarge(OPERATION_BYTES, "bytes of long texts") from None
         return {key: found[key.id] for key in keys if key.id in found}
+
+
+def _characters(texts: Mapping[Any, str | None]) -> int:
+    return sum(len(text) for text in texts.values() if text is not None)
 
 
 class ByKey(CatalogueLoader[NameKey]):

@@ -17,7 +17,15 @@ from db.workbench.catalogue.objects import (
 )
 from graph.connections.catalogue.columns import ColumnByKey, ColumnLists, TableColumn
 from graph.connections.catalogue.indexes import IndexLists, Sizes, TableIndex
-from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey, PageKey, Pages
+from graph.connections.catalogue.loaders import (
+    ByKey,
+    Facts,
+    Lists,
+    ObjectKey,
+    PageKey,
+    Pages,
+    TextFacts,
+)
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
@@ -95,7 +103,7 @@ class DetailsOfTable(Facts):
     fact = tables.DETAILS
 
 
-class QueryOfView(Facts):
+class QueryOfView(TextFacts):
     fact = tables.QUERIES
 
 

@@ -118,11 +118,14 @@ class QueryPlan:
 
     @field(
         "The plan as text, as psql shows it with the options `VERBOSE`, `BUFFERS`, `SETTINGS` and "
-        "`SUMMARY`. Null if the server answered with a plan that is not of PostgreSQL."
+        "`SUMMARY`. Null if the server answered with a plan that is not of PostgreSQL.",
+        long=True,
     )
     async def text(root: strawberry.Parent[Plan]) -> str | None:
         return await asyncio.to_thread(lambda: root.text)  # 60 ms for the largest plans
 
-    @field("The plan in PostgreSQL's `FORMAT JSON`, for tools that draw it.", type=Json)
+    @field(
+        "The plan in PostgreSQL's `FORMAT JSON`, for tools that draw it.", type=Json, long="answer"
+    )
     def json(root: strawberry.Parent[Plan]) -> list[Any]:
         return root.document

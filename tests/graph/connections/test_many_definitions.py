@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from db.kit import long_texts
 from db.workbench.catalogue import CatalogueReader
 from db.workbench.catalogue.definitions import DefinedKind, reading
 from tests.fixtures.clients import Client
@@ -81,3 +82,19 @@ async def test_long_texts_of_an_object_that_an_operation_repeats_are_limited(
     text = f"query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on DatabaseSchema {{ {field} }} }} }}"
     assert (await ada.send(text, ids=[schema_id] * 1_000)).code == "TOO_LARGE"
     assert (await ada.send(text, ids=[schema_id] * 2)).code == "OK"
+
+
+@pytest.mark.parametrize("field", ["definition", "query"])
+async def test_long_texts_of_a_database_use_up_the_budget_of_the_operation(
+    ada: Client, saved: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = f"tables(first: 10) {{ nodes {{ {field} columns {{ definition }} }} }}"
+    text = f"""query($id: ID!) {{
+      connection(id: $id) {{ schema(name: "Drawn") {{ {tables} }} }} }}"""
+    assert (await ada.send(text, id=saved)).code == "OK"
+    monkeypatch.setattr(long_texts, "OPERATION_BYTES", 1)
+    monkeypatch.setattr(long_texts, "READS_AT_ONCE", 1)
+    answer = await ada.send(text, id=saved)
+    assert answer.code == "TOO_LARGE"
+    assert len(answer.errors) == 1
+    assert "long texts" in answer.message

@@ -345,3 +345,20 @@ async def test_plan_that_is_too_large_is_an_error(
     monkeypatch.setattr(explain, "MAX_PLAN_BYTES", 20_000)
     error = await desk.error("SELECT * FROM parted")
     assert (error["code"], "20000 bytes" in error["message"]) == ("TOO_LARGE", True)
+
+
+@pytest.mark.parametrize("field", ["text", "json"])
+async def test_plan_that_aliases_repeat_is_limited(desk: PlanDesk, field: str) -> None:
+    """A response of more than 60 MB from one plan."""
+    repeated = " ".join(f"a{number}: {field}" for number in range(49))
+    document = f"""mutation($input: ExplainQueryInput!) {{
+      explainQuery(input: $input) {{ plan {{ {repeated} }} error {{ message }} }} }}"""
+
+    async def explain(length: int) -> str:
+        text = "-" * length
+        statement = f"SELECT '{text}' || a FROM generate_series(1, 9) AS a ORDER BY 1"  # noqa: S608 - of the test
+        values = {"connectionId": desk.connection, "statement": statement}
+        return (await desk.client.send(document, input=values)).code
+
+    assert await explain(1_000) == "OK"
+    assert await explain(490_000) == "TOO_LARGE"
