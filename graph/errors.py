@@ -63,19 +63,21 @@ _DOCUMENT_HINT = "Check the operation and its variables against the schema."
 _MASK_HINT = "Try again. If the error persists, report the requestId to the operator."
 
 
-_FOUND = re.compile(r"(?:, found| Found|; found): [\[{].*[\]}](?=\.)", re.DOTALL)
+_FOUND = re.compile(r"(?:, found| Found|; found): [\[{]")
 """graphql-core quotes the whole object that lacks a field or has an unknown one, with passwords."""
 
 
 def present(error: Exception, *, request_id: str) -> dict[str, Any]:
     """Formats one error for a response."""
-    shown: dict[str, Any] = {"message": str(error)}
+    shown: dict[str, Any] = {}
     if isinstance(error, GraphQLError):
-        shown["message"] = error.message
+        shown["message"] = error.message  # `str` would quote the document too
         if error.locations:
             shown["locations"] = [location.formatted for location in error.locations]
         if error.path:
             shown["path"] = error.path
+    else:
+        shown["message"] = str(error)
     match cause := _cause(error):
         case HowdahError():
             shown["extensions"] = _extensions(cause)
@@ -109,7 +111,14 @@ def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[st
 
 
 def _reword(message: str) -> str:
-    return _FOUND.sub("", message).replace("?.", "?").replace("not to be None", "not to be null")
+    """Takes time linear in the message, which a client can make as long as its request."""
+    found = _FOUND.search(message)
+    if found is not None:
+        end = max(message.rfind("}."), message.rfind("]."))
+        if end >= found.end():
+            message = message[: found.start()] + message[end + 1 :]
+    message = message[: 2 * MAX_MESSAGE_LENGTH]
+    return message.replace("?.", "?").replace("not to be None", "not to be null")
 
 
 def _truncate(message: str) -> str:
