@@ -1,6 +1,8 @@
 """Writes a snapshot of all rows, and the files that these rows name, to one archive."""
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from db.backup.objects import copy_objects_out, find_lost
 from db.backup.signature import BackupKeys
 from db.backup.tables import apply_copy_settings, copy_out, open_for_copy, revision_of, tables_of
 from db.errors import Conflict
+from db.installation import HOLD
 from db.objects.store import ObjectStore
 from db.version import __version__
 
@@ -22,9 +25,13 @@ async def backup(
 ) -> Manifest:
     """Back up a database that may be in use: all tables are read from one snapshot.
 
-    A file deleted after the snapshot may be missing. The log names files that are lost.
+    Servers keep the bytes of files that are deleted or replaced meanwhile. The log names files
+    that are lost.
     """
-    async with open_for_copy(direct_url, "howdah backup") as connection:
+    async with (
+        _hold_bytes(direct_url),
+        open_for_copy(direct_url, "howdah backup") as connection,
+    ):
         with write_archive(path, keys) as archive:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await apply_copy_settings(connection)
@@ -45,6 +52,18 @@ async def backup(
             )
             archive.write_manifest(manifest)
     return manifest
+
+
+@contextlib.asynccontextmanager
+async def _hold_bytes(direct_url: str) -> AsyncIterator[None]:
+    """A connection of its own: its lock must be there before the snapshot of the other."""
+    async with (
+        open_for_copy(direct_url, "howdah backup") as connection,
+        connection.transaction(),
+    ):
+        await apply_copy_settings(connection)
+        await connection.execute(HOLD)
+        yield
 
 
 async def _revision_of(connection: asyncpg.Connection) -> str:

@@ -3,8 +3,10 @@
 installation  the table, and how a copy is recognized
 copied_work   ends what the original executes, in the rows of the copy
 swept_store   keeps a copy from deleting the objects of its original
+backup_hold   keeps everything from deleting the objects that a backup copies
 """
 
+from db.installation.backup_hold import HOLD
 from db.installation.copied_work import end_copied_work
 from db.installation.installation import (
     Installation,
@@ -17,6 +19,7 @@ from db.installation.installation import (
 from db.installation.swept_store import SweptStore
 
 __all__ = [
+    "HOLD",
     "Installation",
     "SweptStore",
     "end_copied_work",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from db.errors import HowdahError, NotFound, Unavailable
+from db.installation.backup_hold import is_backup_running
 from db.installation.installation import read_installation
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
@@ -46,7 +47,10 @@ class SweptStore:
         self._checking = asyncio.Lock()
 
     async def may_delete(self) -> bool:
-        """Whether what users delete may be deleted: not while the store is another installation's.
+        """Whether what users delete may be deleted.
+
+        Not while the store is another installation's, nor while a backup copies it: sweeps delete
+        it later.
 
         Raises:
             Unavailable: the database or the store does not respond.
@@ -58,7 +62,10 @@ class SweptStore:
                 except HowdahError as error:
                     raise _not_checked() from error
                 self._checked_until = time.monotonic() + CHECKED_EVERY_S
-        return self._may_delete
+        try:
+            return self._may_delete and not await is_backup_running(self._database)
+        except HowdahError as error:
+            raise _not_checked() from error
 
     async def _is_anothers(self) -> bool:
         installation, owner = await read_installation(self._database), await self._read_owner()
@@ -70,7 +77,12 @@ class SweptStore:
         return True
 
     async def is_ours(self) -> bool:
-        """Whether sweeps may delete objects. False also for a while after the first call."""
+        """Whether sweeps may delete objects.
+
+        False also for a while after the first call, and while a backup runs.
+        """
+        if await is_backup_running(self._database):
+            return False
         installation = await read_installation(self._database)
         if installation is None:
             return False

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -15,6 +16,7 @@ from db.backup.bundle import ObjectsReader
 from db.backup.objects import copy_objects_in
 from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
+from db.installation import SweptStore, recognize
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore, open_objects
 from db.postgres.engine import Database
@@ -169,6 +171,28 @@ async def test_backup_counts_files_deleted_meanwhile(
     assert await contents(other_folder, [kept, also_kept]) == [b"kept", b"also kept"]
     with pytest.raises(NotFound):
         await contents(other_folder, [doomed])
+
+
+async def test_backup_has_the_bytes_of_files_that_servers_delete_meanwhile(
+    committed: Database,
+    committed_url: str,
+    committed_owner: OwnerId,
+    target_url: str,
+    folder: ObjectStore,
+    other_folder: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    await recognize(committed, keep=timedelta(days=1))
+    swept = SweptStore(committed, folder)
+    folder.may_delete = swept.may_delete  # as db.services does
+    files = Files(committed, folder, committed_owner)
+    stored = await files.store(b"kept", b"doomed", b"also kept")
+    store = DeletingMeanwhile(files, stored[1])
+    made = await backup(committed_url, tmp_path / "b.howdah", objects=store)
+    assert (made.objects.count, made.objects.deleted, made.objects.lost) == (3, 0, 0)
+    await restore(target_url, tmp_path / "b.howdah", objects=other_folder)
+    assert await contents(other_folder, stored) == [b"kept", b"doomed", b"also kept"]
+    assert await swept.may_delete()
 
 
 async def overwrite(objects: ObjectStore, key: str, content: bytes) -> None:
