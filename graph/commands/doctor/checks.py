@@ -51,9 +51,11 @@ def run_checks(**chosen: object) -> bool:
 
 
 def _print_settings(settings: Settings, sources: dict[str, str]) -> None:
-    for name in Settings.__struct_fields__:
+    names = Settings.__struct_fields__
+    width = len(PREFIX) + max(map(len, names))
+    for name in names:
         variable, value = PREFIX + name.upper(), _display(name, getattr(settings, name))
-        click.echo(f"{variable:32} {value:40} {sources.get(name, 'default')}")
+        click.echo(f"{variable:{width}} {value:40} {sources.get(name, 'default')}")
     click.echo()
 
 
