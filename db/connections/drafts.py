@@ -5,13 +5,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from db.connections import pem
-from db.connections.rules import RULES, SECRET_RULES, SshAuthMethod, SslMode
+from db.connections.rules import (
+    RULES,
+    SECRET_RULES,
+    TYPED_SECRET_RULES,
+    SshAuthMethod,
+    SslMode,
+)
 from db.errors import BadInput
 from db.security.key_threads import KEY_THREADS
 
 SECRETS = ("password", "ssh_password", "ssh_private_key")
 """Each is sealed in its own column: `sealed_password` and so on."""
-TYPED_SECRETS = ("password", "ssh_password")
+TYPED_SECRETS = tuple(TYPED_SECRET_RULES)
 """The secrets that can be typed to open a connection, without being saved with it."""
 
 _TUNNEL = ("host", "port", "username", "auth_method", "host_key_fingerprint")
@@ -37,6 +43,15 @@ class Draft(NamedTuple):
     def __repr__(self) -> str:
         """Omits the secrets: a repr ends up in logs."""
         return f"Draft(values={self.values!r}, secrets=...)"
+
+
+def checked_typed_secrets(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The typed secrets of an input; those that are empty or null are as if omitted."""
+    return {
+        name: rule.checked(fields[name])
+        for name, rule in TYPED_SECRET_RULES.items()
+        if fields.get(name)
+    }
 
 
 async def parse_draft(fields: Mapping[str, Any], *, owner: UUID | None = None) -> Draft:

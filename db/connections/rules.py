@@ -164,6 +164,12 @@ SECRET_RULES: Mapping[str, Any] = {
     "ssh_passphrase": Nullable(Exact("sshTunnel.passphrase", max_length=MAX_SSH_SECRET_LENGTH)),
 }
 
+TYPED_SECRET_RULES: Mapping[str, Exact] = {
+    "password": Exact("password", max_length=MAX_PASSWORD_LENGTH),
+    "ssh_password": Exact("sshPassword", max_length=MAX_SSH_SECRET_LENGTH),
+}
+"""Rules for what `connect` takes, by column."""
+
 
 def _can_be_sent(text: str) -> bool:
     try:

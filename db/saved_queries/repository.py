@@ -248,15 +248,15 @@ _CHECKS: Mapping[str, Any] = {
 }
 
 
-def _bounds(under: str | None) -> dict[str, str]:
+def _bounds(under: str | None, *, field: str = "under") -> dict[str, str]:
     """The folders within `under`, or all. A slash is followed by `0` in the order of bytes."""
-    folder = "" if under is None else rules.checked_folder(under)
+    folder = "" if under is None else rules.checked_folder(under, field=field)
     if not folder:
         return {"base": "", "low": "\x01", "high": "\U0010ffff"}
     return {"base": f"{folder}/", "low": f"{folder}/", "high": f"{folder}0"}
 
 
 def _within(folder: str | None) -> dict[str, str]:
-    bounds = _bounds(folder)
+    bounds = _bounds(folder, field="folder")
     del bounds["base"]
     return bounds | {"folder": "" if folder is None else rules.checked_folder(folder)}

@@ -16,7 +16,7 @@ MAX_PARAMETERS_LENGTH = 65_536
 MAX_PARAMETER_NAME_LENGTH = 63
 
 name_rule = Required("name", max_length=200)
-folder_rule = Optional("folder", max_length=500)
+MAX_FOLDER_LENGTH = 500
 type_rule = Optional("type", max_length=200)
 search_rule = Required("search", max_length=200)
 
@@ -44,19 +44,19 @@ def checked_name(name: str | None) -> str:
     return _one_line("name", name_rule.checked(name))
 
 
-def checked_folder(folder: str | None) -> str:
+def checked_folder(folder: str | None, *, field: str = "folder") -> str:
     """Normalizes the path of a folder. Null and `/` mean no folder, which is stored as ''."""
-    text = folder_rule.checked(folder) or ""
+    text = Optional(field, MAX_FOLDER_LENGTH).checked(folder) or ""
     parts = [part.strip() for part in text.strip("/").split("/")]
     if parts == [""]:
         return ""
     if any(part in {"", ".", ".."} for part in parts):
         raise BadInput(
-            "`folder` has an empty part, or one that is `.` or `..`.",
+            f"`{field}` has an empty part, or one that is `.` or `..`.",
             hint="Pass a path such as `reports/sales`.",
-            field="folder",
+            field=field,
         )
-    return _one_line("folder", "/".join(parts))
+    return _one_line(field, "/".join(parts))
 
 
 def checked_text(text: str | None) -> str:
@@ -108,7 +108,10 @@ def _checked_parameter(parameter: SavedParameter) -> SavedParameter:
             "beginning with a letter.",
             field="parameters",
         )
-    kind = type_rule.checked(parameter.type)
+    try:
+        kind = type_rule.checked(parameter.type)
+    except BadInput as error:  # an item of a list has the name of the list
+        raise BadInput(error.message, hint=error.hint, field="parameters") from None
     if kind is not None:
         _one_line("parameters", kind)
     return SavedParameter(name, kind, parameter.default)

@@ -11,6 +11,7 @@ from db.connections import (
     Connections,
     PreferenceRow,
     Preferences,
+    checked_typed_secrets,
     parse_draft,
     require_fields,
 )
@@ -191,9 +192,7 @@ class Mutation:
     ) -> ConnectPayload:
         row_id = parse_id("conn", input.id)
         fields = provided_fields(input)
-        passwords = {name: fields[name] for name in _PASSWORD_FIELDS if fields.get(name)}
-        checked = (await parse_draft(passwords)).secrets
-        secrets = {name: secret for name, secret in checked.items() if secret is not None}
+        secrets = checked_typed_secrets(fields)
         workbench, owner = info.context.services.workbench, info.context.owner
         recording = _saved_connections(info.context).recording
         async with recording(AuditKind.CONNECTION_OPENED, owner, row_id):
@@ -262,9 +261,6 @@ class Mutation:
             deleted_preference_id=preference_id(info.context.owner, key),
             deleted_preference_key=key,
         )
-
-
-_PASSWORD_FIELDS = ("password", "ssh_password")
 
 
 def _saved_connections(context: Context) -> SavedConnections:
