@@ -20,6 +20,7 @@ from graph.auth import Viewer
 from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
+from graph.transport.http.request_parsing import has_unpaired_surrogate
 from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
@@ -270,10 +271,10 @@ class _Socket:
             if len(text) >= LARGE_CHARACTERS:
                 requests = self._gateway.large_requests
                 self._lease = await requests.lease(self._sender, len(text), text.count(","))
-            return _decode(text)
+            return _message_of(text)
         except (RateLimited, Overloaded) as error:
             raise _Closed(1013, error.message) from None
-        except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError):  # KeyError: no text
+        except (KeyError, UnicodeError):  # no text
             raise _Closed(4400, "Invalid message") from None
 
     async def _send_result(self, operation_id: str, payload: bytes) -> None:
@@ -297,6 +298,14 @@ class _Socket:
         with contextlib.suppress(*_GONE, TimeoutError):
             async with asyncio.timeout(CLOSE_WAIT_S):
                 await self._websocket.close(code, _truncated(reason))
+
+
+def _message_of(text: str) -> Message:
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        cause = ": unpaired surrogate" if has_unpaired_surrogate(text) else ""
+        raise _Closed(4400, f"Invalid message{cause}") from None
 
 
 def _reason(error: HowdahError) -> str:

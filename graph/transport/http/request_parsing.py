@@ -1,5 +1,6 @@
 """Parses the GraphQL request from the body or the query string of an HTTP request."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,6 +29,11 @@ class ClientDisconnected(Exception):
     """The client disconnected before the request was complete."""
 
 
+_UNPAIRED_SURROGATE = re.compile(
+    r"(?<!\\ud[89ab][\da-f]{2})\\ud[c-f][\da-f]{2}|\\ud[89ab][\da-f]{2}(?!\\ud[c-f][\da-f]{2})",
+    re.IGNORECASE | re.ASCII,
+)
+
 _decode = msgspec.json.Decoder(GraphQLRequest).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any] | None).decode
 _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
@@ -55,7 +61,14 @@ def from_body(body: bytes) -> GraphQLRequest:
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if has_unpaired_surrogate(body.decode(errors="replace")):
+            raise HttpRefusal(400, _cut_character()) from None
         raise _malformed("The request body", error) from None
+
+
+def has_unpaired_surrogate(text: str) -> bool:
+    """Whether text that is no JSON escapes half a character, of which decoders say little."""
+    return _UNPAIRED_SURROGATE.search(text) is not None
 
 
 def from_query_string(scope: Scope) -> GraphQLRequest:
@@ -157,6 +170,13 @@ def _malformed(source: str, error: Exception) -> HttpRefusal:
     if isinstance(error, msgspec.ValidationError):
         return HttpRefusal(422, refusal)
     return HttpRefusal(400, refusal)
+
+
+def _cut_character() -> BadInput:
+    return BadInput(
+        "A text in the request body has an unpaired surrogate: half a character, such as an emoji.",
+        hint="Cut texts between characters, or pass them through `toWellFormed()`.",
+    )
 
 
 def method_not_allowed(message: str, allowed: bytes) -> HttpRefusal:

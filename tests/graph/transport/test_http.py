@@ -104,6 +104,24 @@ async def test_body_that_is_malformed_is_bad_user_input(
     assert error_of(response)["extensions"]["code"] == "BAD_USER_INPUT"
 
 
+@pytest.mark.parametrize("end", ["", " and more of the text"], ids=["end", "middle"])
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uDC18", r"\ud83d\u0041"])
+async def test_body_with_half_a_character_is_refused_for_it(
+    toy_client: httpx.AsyncClient, half: str, end: str
+) -> None:
+    body = rb'{"query": "{ hello }", "variables": {"name": "%s"}}' % (half + end).encode()
+    error = error_of(await send(toy_client, body))
+    assert "unpaired surrogate" in error["message"]
+    assert "toWellFormed()" in error["extensions"]["hint"]
+
+
+async def test_truncated_body_with_whole_characters_is_refused_as_truncated(
+    toy_client: httpx.AsyncClient,
+) -> None:
+    error = error_of(await send(toy_client, rb'{"query": "{ hello }", "name": "\ud83d\udc18'))
+    assert "truncated" in error["message"]
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -234,6 +234,12 @@ async def test_protocol_violation_closes_socket(
         assert (await client.closed())[0] == code
 
 
+async def test_half_a_character_closes_socket_and_is_named(toy_server: ToyServer) -> None:
+    async with opened(toy_server) as client:
+        await client.connection.send(r'{"type": "ping", "payload": {"cut": "\ud83d"}}')
+        assert await client.closed() == (4400, "Invalid message: unpaired surrogate")
+
+
 async def test_operation_id_is_unique_while_running(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
