@@ -59,6 +59,7 @@ INTERNAL = {
     "db.workbench.completion.expectations.commands": "words that are compared with patterns",
     "db.workbench.completion.statement.queries": "joins in joins, deeper than any",
     "db.workbench.connections.libpq.MAX_STARTED_CHARS": "no timestamp is longer",
+    "db.workbench.connections.bounds.bounded_connection.MAX_ENCODING_BYTES": "no name is longer",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.reading.protocol.MAX_COUNT": "a range of numbers",
     "db.workbench.execution.reading.protocol.MAX_LABEL_CHARS": "no severity is longer",
