@@ -22,6 +22,7 @@ from db.errors import HowdahError
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 Errors: TypeAlias = tuple[type[Exception], ...]
+log = logging.getLogger(__name__)
 
 
 class Backoff(NamedTuple):
@@ -168,14 +169,31 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def start_background(work: Coroutine[Any, Any, T], *, name: str) -> "asyncio.Task[T]":
+    """Starts work that goes on until it is cancelled. An error ends it, and is logged.
+
+    The caller keeps the task, whose error asyncio would log only when the task is freed.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_log_error)
+    return task
+
+
 @contextlib.asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, object], *, name: str) -> AsyncIterator[None]:
-    """Runs `work` in a task while the block runs. Its error is dropped."""
-    task = asyncio.create_task(work, name=name)
+    """Runs `work` as `start_background` does while the block runs."""
+    task = start_background(work, name=name)
     try:
         yield
     finally:
         await cancel_all([task])
+
+
+def _log_error(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error(
+            "background work has failed, and does not go on: %s", task.get_name(), exc_info=error
+        )
 
 
 class TaskSet(set["asyncio.Task[Any]"]):

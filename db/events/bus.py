@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import msgspec
 
-from db.concurrency.waiting import Backoff, cancel_all, wait_up_to
+from db.concurrency.waiting import Backoff, cancel_all, start_background, wait_up_to
 from db.distributions import Distribution
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
@@ -79,8 +79,8 @@ class EventBus:
     async def open(self) -> None:
         """Starts to connect and waits up to OPEN_S: a server also starts without its bus."""
         self._tasks = [
-            asyncio.create_task(self._stay_connected(), name="events: link"),
-            asyncio.create_task(self._poll_while_down(), name="events: poll"),
+            start_background(self._stay_connected(), name="events: link"),
+            start_background(self._poll_while_down(), name="events: poll"),
         ]
         if not await wait_up_to(OPEN_S, self._up.wait()):
             log.warning(

@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from db.concurrency.retry_log import RetryLog
+from db.concurrency.waiting import start_background
 from db.errors import HowdahError
 from db.events.backlog import Event
 from db.events.subscription import Subscription
@@ -144,7 +145,7 @@ class _SharedReader(Generic[T]):
         self._failure: Exception | None = None
         self._woken = asyncio.Event()
         self._events: Subscription | None = None
-        self._task = asyncio.create_task(self._run(subscribe, topic), name=f"watch: {topic}")
+        self._task = start_background(self._run(subscribe, topic), name=f"watch: {topic}")
 
     @property
     def is_closed(self) -> bool:

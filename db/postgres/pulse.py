@@ -9,7 +9,7 @@ from typing import Protocol
 
 import asyncpg
 
-from db.concurrency.waiting import TaskSet, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all, start_background
 from db.errors import Unavailable
 from db.postgres.route.pooling import Connect
 
@@ -66,7 +66,7 @@ class Pulse:
         self._was_answered = False
         self._answered_at = 0.0
         self._silent_ticks = 0
-        self._task = asyncio.create_task(self._watch(), name="database: pulse")
+        self._task = start_background(self._watch(), name="database: pulse")
 
     @property
     def is_silent(self) -> bool:

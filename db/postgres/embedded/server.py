@@ -14,7 +14,7 @@ from typing import Self
 
 import asyncpg
 
-from db.concurrency.waiting import Backoff, retry
+from db.concurrency.waiting import Backoff, retry, start_background
 from db.errors import Unavailable
 from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
             except OSError as error:
                 raise unusable_error(folder.path, error) from error
             unless_opened.pop_all()
-        server._supervisor = asyncio.create_task(server._supervise())
+        server._supervisor = start_background(server._supervise(), name="embedded PostgreSQL")
         return server
 
     @property

@@ -7,7 +7,7 @@ from functools import partial
 
 import asyncpg
 
-from db.concurrency.waiting import TaskSet, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all, start_background
 from db.errors import Unavailable
 from db.postgres.engine import RESERVED, Database
 from db.postgres.leases import open_pool
@@ -130,7 +130,7 @@ class Standby:
         self._connection: asyncpg.Connection | None = None
         self._ends = TaskSet()
         self._is_reported = False
-        self._task = asyncio.create_task(self._watch(), name=f"standby {number}")
+        self._task = start_background(self._watch(), name=f"standby {number}")
 
     @property
     def fault(self) -> str:

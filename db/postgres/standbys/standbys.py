@@ -8,7 +8,7 @@ from itertools import count
 
 import asyncpg
 
-from db.concurrency.waiting import cancel_all
+from db.concurrency.waiting import cancel_all, start_background
 from db.errors import BadInput, HowdahError
 from db.postgres.engine import Database
 from db.postgres.own_cluster import OwnCluster
@@ -43,7 +43,7 @@ class Standbys:
         The first one has all migrations.
         """
         self._turns = count()
-        self._task = asyncio.create_task(self._sample(), name="standbys: position of the primary")
+        self._task = start_background(self._sample(), name="standbys: position of the primary")
 
     async def close(self) -> None:
         await cancel_all([self._task])

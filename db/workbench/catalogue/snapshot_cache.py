@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from db.concurrency.fair_slots import FairSlots
-from db.concurrency.waiting import SharedTasks, cancel_all
+from db.concurrency.waiting import SharedTasks, in_background
 from db.connections import ConnectionRow, Connections
 from db.errors import NotFound
 from db.events import EventBus, Subscription
@@ -94,12 +94,15 @@ class CatalogueCache:
     ) -> AsyncIterator["CatalogueCache"]:
         """Drops what other processes announce as changed, until the block ends."""
         cache = cls(database, workbench, events, limits)
-        async with events.subscribe(CHANGED) as changed, events.subscribe(CLOSED) as closed:
-            following = [asyncio.create_task(cache._follow(each)) for each in (changed, closed)]
+        async with (
+            events.subscribe(CHANGED) as changed,
+            in_background(cache._follow(changed), name="catalogue: changed"),
+            events.subscribe(CLOSED) as closed,
+            in_background(cache._follow(closed), name="catalogue: closed"),
+        ):
             try:
                 yield cache
             finally:
-                await cancel_all(following)
                 await cache._loads.close()
 
     @property

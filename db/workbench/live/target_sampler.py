@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import psycopg
 
-from db.concurrency.waiting import wait_up_to
+from db.concurrency.waiting import start_background, wait_up_to
 from db.errors import HowdahError
 from db.runs import Backend
 from db.workbench.connections.libpq import Connection, abort_after, command
@@ -53,7 +53,7 @@ class TargetSampler:
         self.is_closed = False
         """A closed sampler takes no more requests."""
         self._seen: dict[Backend, _Seen] = {}
-        self._task = asyncio.create_task(self._run(), name="live: sampler")
+        self._task = start_background(self._run(), name="live: sampler")
 
     async def sample(self, backend: Backend) -> LiveSample:
         """Requests during a query are answered together by the next one. Raises no error."""

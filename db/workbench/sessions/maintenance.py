@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.concurrency.retry_log import RetryLog
-from db.concurrency.waiting import TaskSet, cancel_all
+from db.concurrency.waiting import TaskSet, cancel_all, in_background
 from db.database_sessions import SessionBackend, close_lost, close_overdue, find_closed
 from db.errors import HowdahError
 from db.events import EventBus
@@ -50,11 +50,12 @@ async def session_maintenance(
             takeover.run, every_s=takeover_interval_s
         ),
     }
-    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
     try:
-        yield
+        async with contextlib.AsyncExitStack() as running:
+            for name, coroutine in work.items():
+                await running.enter_async_context(in_background(coroutine, name=name))
+            yield
     finally:
-        await cancel_all(tasks)
         await takeover.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -13,6 +14,7 @@ from db.concurrency.waiting import (
     SharedTasks,
     ShieldedTasks,
     StopTimer,
+    in_background,
     retry,
     wait_up_to,
 )
@@ -115,6 +117,25 @@ async def test_wait_up_to_returns_the_result_or_none() -> None:
 async def test_wait_up_to_raises_the_timeout_error_of_the_work() -> None:
     with pytest.raises(TimeoutError):
         await wait_up_to(10, Attempts([TimeoutError()])())
+
+
+async def test_background_work_that_fails_is_logged_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = asyncio.Event()
+
+    async def fail() -> None:
+        failing.set()
+        raise OSError("refused")
+
+    async with in_background(asyncio.Event().wait(), name="other"):  # is cancelled, which is none
+        pass
+    async with in_background(fail(), name="sweeps"):
+        await failing.wait()
+        await asyncio.sleep(0)  # until the task has ended
+        logged = [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert logged == [(logging.ERROR, "background work has failed, and does not go on: sweeps")]
+    assert "refused" in caplog.text
 
 
 async def test_shielded_tasks_return_the_result_and_raise_the_error_of_the_work() -> None:
