@@ -1,4 +1,4 @@
-"""Waiting: retries with backoff, timeouts that are no errors, and work that outlives its caller."""
+"""Retries with backoff, timeouts that are no errors, and tasks that outlive their caller."""
 
 import asyncio
 import contextlib
