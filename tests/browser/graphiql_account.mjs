@@ -33,7 +33,10 @@ export async function checkOwnToken(page) {
 /** Ends the session at the server, so a copy of the browser tab is signed out too. */
 export async function checkSignOut(page) {
   await account(page, 'admin@howdah.local').waitFor();
-  const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('howdah:sign-in')).accessToken);
+  const session = await page.evaluate(() => sessionStorage.getItem('howdah:sign-in'));
+  await checkFailedSignOut(page);
+  await page.evaluate((text) => sessionStorage.setItem('howdah:sign-in', text), session);
+  await page.reload();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await account(page, 'Not signed in').waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.getItem('howdah:sign-in')), null);
@@ -41,7 +44,17 @@ export async function checkSignOut(page) {
     const headers = { 'Content-Type': 'application/json', Authorization: authorization };
     const response = await fetch('/graphql/sign-in/renew', { method: 'POST', headers });
     return response.status;
-  }, `Bearer ${token}`);
+  }, `Bearer ${JSON.parse(session).accessToken}`);
   assert.equal(answer, 401);
   assert.equal(await page.locator('.howdah-notice').count(), 0);
+}
+
+/** The page forgets a session that the server does not end, and says what is left to do. */
+async function checkFailedSignOut(page) {
+  const errors = [{ message: 'The server is stopping.' }];
+  await page.route('**/graphql', (route) => route.fulfill({ json: { data: null, errors } }));
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.locator('.howdah-notice', { hasText: 'The server is stopping.' }).filter({ hasText: 'endSession' }).waitFor();
+  await account(page, 'Not signed in').waitFor();
+  await page.unroute('**/graphql');
 }

@@ -71,7 +71,9 @@ export class Session {
     const reason = await this.#end();
     this.#forget();
     this.notify(
-      reason && `You are signed out here, but the server has not ended the session: ${reason}`,
+      reason &&
+        `You are signed out here, but the server has not ended the session (${reason}). ` +
+          'It ends after 7 days; the mutation endSession ends it before, from another session.',
     );
   }
 
