@@ -277,5 +277,5 @@ def _checked_id(operation_id: object) -> str:
     raise BadInput(
         "The request has no valid `operationId`.",
         hint="Send a text of 1 to 256 characters: by POST in `extensions`, by DELETE in the query "
-        "string.",
+        "string. For a request apart from the stream, omit `X-GraphQL-Event-Stream-Token`.",
     )
