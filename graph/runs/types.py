@@ -27,7 +27,7 @@ from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.formats import NumberedColumn, number_columns
 from db.workbench.scripts.script_steps import failure_in_script
-from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
+from graph.connections.catalogue.nodes import loaded_by
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
@@ -48,6 +48,7 @@ from graph.runs.results.result_types import (
     Truncation,
 )
 from graph.runs.script_fields import (
+    RangeOfRun,
     ScriptById,
     ScriptFields,
     StatementRange,
@@ -178,8 +179,9 @@ class QueryRun(ResultFields):
         "Position of the statement in the text of its script. Null if `scriptIndex` is null.",
         type=StatementRange | None,
     )
-    def statement_range(root: strawberry.Parent[RunRow]) -> StatementRangeRow | None:
-        return range_of(root)
+    @loaded_by(RangeOfRun)
+    def statement_range(root: strawberry.Parent[RunRow]) -> RunRow | None:
+        return None if root.script_index is None else root
 
     @field(
         "Values of `$1`, `$2`, ... as they were sent. For `changeRows`, the changes.",

@@ -46,6 +46,7 @@ INTERNAL = {
     "db.kit.long_texts.READS_AT_ONCE": "the order of reading, not what is read",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
+    "graph.runs.script_fields.CHARACTERS_AT_ONCE": "how much is done without a pause",
     "db.settings.files": "the operator's own files",
     "db.settings.checks": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",

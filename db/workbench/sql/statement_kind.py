@@ -1,5 +1,7 @@
 """Names the command of a statement, such as `SELECT` or `CREATE TABLE`, from its first words."""
 
+import itertools
+
 from db.workbench.sql.sql_text import statement_tokens
 
 _ON_OBJECTS = frozenset(("CREATE", "ALTER", "DROP"))
@@ -40,12 +42,15 @@ _PHRASES = (
 """Commands with more than one word, besides those on objects."""
 _MAIN_VERBS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE"))
 _LEADING_WORDS = 8
+MAX_TOKENS = 20_000
+"""Those of a WITH that are read to find the command after it: they take up to 0.1 seconds."""
 
 
 def statement_kind(statement: str) -> str:
     """Upper-case words; empty if the statement does not begin with a word.
 
-    A query in parentheses is named as if it had none, and a WITH by the statement after it.
+    A query in parentheses is named as if it had none, and a WITH by the statement after it, unless
+    that is far behind.
     """
     words = _leading_words(statement)
     first = words[0] if words else ""
@@ -80,7 +85,7 @@ def _main_verb(statement: str) -> str | None:
     """The command after the common table expressions. Their names may be verbs too."""
     depth = 0
     before = ""
-    for token in statement_tokens(statement):
+    for token in itertools.islice(statement_tokens(statement), MAX_TOKENS):
         if token.kind == "open":
             depth += len(token.text)
         elif token.kind == "close":

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from db.workbench.scripts import script_failures
+from db.workbench.sql.statement_kind import statement_kind
+from graph.runs import script_fields
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_connection, make_connection_to
@@ -54,6 +56,24 @@ async def test_script_executes_each_statement_as_a_run(desk: ScriptDesk) -> None
         "column": 3,
         "kind": "INSERT",
     }
+
+
+async def test_command_of_each_statement_is_named_once_for_an_operation(
+    desk: ScriptDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = await desk.run("SELECT 1; TABLE noted; SELECT x")
+    named: list[str] = []
+
+    def count_and_name(statement: str) -> str:
+        named.append(statement)
+        return statement_kind(statement)
+
+    monkeypatch.setattr(script_fields, "statement_kind", count_and_name)
+    text = """query($id: ID!) { scriptRun(id: $id) { runs(first: 9) { nodes {
+      a: statementRange { kind } b: statementRange { kind end } error { line } } } } }"""
+    nodes = (await desk.client.ask(text, id=script["id"]))["scriptRun"]["runs"]["nodes"]
+    assert [node["b"]["kind"] for node in nodes] == ["SELECT", "TABLE", "SELECT"]
+    assert sorted(named) == ["SELECT 1", "SELECT x", "TABLE noted"]
 
 
 async def test_text_of_a_script_that_an_operation_repeats_is_limited(desk: ScriptDesk) -> None:

@@ -168,6 +168,8 @@ def test_splitting_takes_linear_time() -> None:
         ("WITH update AS (DELETE FROM t), b(x) AS (VALUES (1)) MERGE INTO t USING b", "MERGE"),
         ("WITH RECURSIVE values(n) AS (SELECT 1) TABLE values", "TABLE"),
         ("WITH", "WITH"),
+        (f"WITH a AS (VALUES (1){', (1)' * 1_000}) DELETE FROM t", "DELETE"),  # noqa: S608 - for no database
+        (f"WITH a AS (VALUES (1){', (1)' * 10_000}) DELETE FROM t", "WITH"),  # noqa: S608 - for no database
         ("CREATE", "CREATE"),
         ("42", ""),
         ('"quoted"', ""),
