@@ -198,6 +198,19 @@ async def test_names_of_encodings_are_neither_logged_nor_kept(
     assert not [record for record in caplog.records if record.name == "psycopg"]
 
 
+async def test_name_of_a_time_zone_is_neither_logged_nor_kept(
+    hostile_port: int, targets: Targets, caplog: pytest.LogCaptureFixture
+) -> None:
+    """psycopg does both for one that Python does not know."""
+    hostile = Connector(destination(hostile_port, "run-time zone"), targets)
+    connection = await hostile.connect()
+    async with patience():
+        assert await fetch_value(connection, "SELECT hostile") is not None
+    assert not [record for record in caplog.records if record.name == "psycopg"]
+    await connection.close()
+    await hostile.close()
+
+
 @pytest.mark.parametrize("answer", ["binary array", "unopened array"])
 async def test_false_array_is_an_error_of_the_server(
     hostile_port: int, desk: Desk, saver: ConnectionSaver, targets: Targets, answer: str

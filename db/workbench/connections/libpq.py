@@ -190,7 +190,8 @@ async def stream_rows(
 
 
 def _send_query(connection: Connection, sql: str, values: Sequence[Any]) -> abc.Transformer:
-    transformer: abc.Transformer = Transformer(connection)
+    # Without the connection, whose encoding and time zone psycopg looks up, logs and keeps.
+    transformer: abc.Transformer = Transformer()
     sent = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
     connection.pgconn.send_query_params(
         sql.encode(), sent, param_types=transformer.types, param_formats=transformer.formats
