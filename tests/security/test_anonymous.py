@@ -22,7 +22,6 @@ from graph.server.uvicorn_server import Server, create_config
 from graph.transport import gateway, graphiql
 from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
-from graph.transport.socket_limit import SocketLimit
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ToyServer, serving
@@ -216,14 +215,6 @@ def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
     assert connections.enter("2001:db8:0:1::1")
     assert connections.enter("10.0.0.1") == connections.enter("10.0.0.1") == ""
     assert connections.enter("") == connections.enter("") == ""  # its client has gone already
-    sockets = SocketLimit(1)
-    slot = sockets.enter("ada")
-    assert slot is not None
-    assert sockets.enter("ada") is None
-    assert sockets.enter("bob")
-    slot.leave()
-    slot.leave()
-    assert sockets.enter("ada")
 
 
 def connecting(address: str) -> websockets.connect:

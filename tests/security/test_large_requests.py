@@ -63,14 +63,20 @@ async def test_large_requests_of_one_sender_wait_for_each_other() -> None:
     requests, commas = LargeRequests(), 330_000
     at_once = MAX_BYTES // (1_000_000 + commas * 128)
     held = [await requests.lease("flood", 1_000_000, commas) for _ in range(at_once)]
-    waiting = asyncio.create_task(requests.lease("flood", 1_000_000, commas))
+    waiting = [asyncio.create_task(requests.lease("flood", 1_000_000, commas)) for _ in range(2)]
     (await requests.lease("other", 1_000_000, commas)).release()
+    await asyncio.sleep(0)
     assert at_once < 10
-    assert not waiting.done()
+    assert [task.done() for task in waiting] == [False, False]
     held[0].release()
     held[0].release()  # has no effect
     async with patience():
-        await waiting
+        await waiting[0]
+    await asyncio.sleep(0)
+    assert not waiting[1].done()
+    held[1].release()
+    async with patience():
+        await waiting[1]
 
 
 async def test_texts_wait_less_than_many_values() -> None:

@@ -34,6 +34,7 @@ def test_reader_has_a_limit_of_its_own() -> None:
             pass
     with unread.writing("slow", LARGE_BYTES):
         pass
+    assert not unread._bytes  # it remembers no reader for ever
 
 
 class Written:
@@ -135,6 +136,7 @@ async def test_downloads_of_one_network_wait_for_each_other(
     waiting = asyncio.create_task(anext(opened[2]))
     async with patience():
         assert await anext(file_routes.in_slot(slots, "other", file())) == b"first"
+        await asyncio.sleep(0)
         assert not waiting.done()
         await opened[0].aclose()  # as when the client leaves
         assert await waiting == b"first"

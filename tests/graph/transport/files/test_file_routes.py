@@ -166,6 +166,7 @@ async def test_fifth_upload_of_user_waits_for_its_turn() -> None:
         await slots.acquire(flood)
     fifth = asyncio.create_task(slots.acquire(flood))
     await slots.acquire(other)
+    await asyncio.sleep(0)
     assert not fifth.done()
     slots.release(flood)
     await asyncio.wait_for(fifth, PATIENCE_S)
