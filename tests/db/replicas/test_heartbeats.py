@@ -138,3 +138,23 @@ async def test_one_process_is_the_oldest_until_it_is_silent(database: Database) 
     assert (await older.is_oldest(), await younger.is_oldest()) == (True, False)
     await silence(database, 7)
     assert (await older.is_oldest(), await younger.is_oldest()) == (False, True)
+
+
+async def test_process_that_was_found_dead_ends_its_work_before_it_goes_on(
+    database: Database,
+) -> None:
+    """Others may not reach the databases of its users to end what runs there."""
+    ended: list[int] = []
+    async with Heartbeat.opened(database) as heartbeat:
+        dead = heartbeat.process
+        for _ in range(2):
+            heartbeat.on_fenced(lambda: ended.append(heartbeat.process))
+        await heartbeat.beat()
+        assert (ended, heartbeat.process) == ([], dead)
+        await register(database, 1)
+        await database.write(lambda session: session.rows(_STEADY))
+        await silence(database, dead)
+        assert await fence(database, 1) == [dead]
+        await heartbeat.beat()
+        assert ended == [dead, dead]
+        assert heartbeat.process in await live(database)

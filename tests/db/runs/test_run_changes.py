@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from db.errors import Conflict
-from db.runs import Backend, Ending, Runs, RunState
+from db.runs import Backend, Ending, Runs, RunState, interrupt_queued
 from tests.db.runs.conftest import Queue
 
 KEEP = timedelta(hours=1)
@@ -74,3 +74,18 @@ async def test_backends_elsewhere_are_those_of_runs_that_other_processes_execute
     assert await elsewhere(1) == []
     await change(queue, finish(run_id, RunState.SUCCEEDED))
     assert await elsewhere(2) == []
+
+
+async def test_stopping_process_interrupts_only_what_it_has_queued(queue: Queue) -> None:
+    others, queued = await queue.accept(process=2), await queue.accept(process=1)
+    running = await queue.accept(process=1, has_slot=True)
+    interrupted = await queue.database.transaction(
+        lambda session: interrupt_queued(session, process=1, keep=KEEP)
+    )
+    assert [run.id for run in interrupted] == [queued.id]
+    ids = [others.id, running.id]
+    rows = await change(queue, lambda runs: runs.get_many(ids))
+    assert {row.id: row.state for row in rows} == {
+        others.id: RunState.QUEUED,
+        running.id: RunState.RUNNING,
+    }
