@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,6 +69,15 @@ async def close_code(server: ToyServer, *frames: bytes) -> tuple[int, str]:
 async def test_pings_and_pongs_are_limited(toy_server: ToyServer, opcode: int) -> None:
     code, reason = await close_code(toy_server, frame(opcode) * (MAX_CONTROL_FRAMES + 1))
     assert (code, reason) == (1008, "Too many pings and pongs")
+
+
+async def test_pings_of_another_window_are_counted_anew(
+    toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_protocol, "WINDOW_S", 0)
+    pings = frame(PING) * (2 * MAX_CONTROL_FRAMES)
+    code, _ = await close_code(toy_server, pings, frame(TEXT, INIT))
+    assert code == 4429  # a second `connection_init`, after all pings
 
 
 async def test_parts_of_a_message_are_limited(toy_server: ToyServer) -> None:
@@ -153,6 +162,18 @@ async def test_client_that_does_not_read_is_disconnected(monkeypatch: pytest.Mon
     protocol.connection_lost(None)
 
 
+async def test_client_that_reads_on_stays_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_protocol, "UNREAD_TIMEOUT_S", 0)
+    protocol = connected(connection := Connection())
+    protocol.pause_writing()
+    protocol.resume_writing()
+    later = asyncio.Event()
+    asyncio.get_running_loop().call_later(0, later.set)
+    await later.wait()
+    assert not connection.aborted.is_set()
+    protocol.connection_lost(None)
+
+
 async def test_closed_socket_does_not_wait_for_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket_protocol, "CLOSING_TIMEOUT_S", 0)
     protocol = connected(connection := Connection())
@@ -165,9 +186,17 @@ async def test_closed_socket_does_not_wait_for_its_client(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "end", [frame(PING) * (MAX_CONTROL_FRAMES + 1), b"\xff" * 20], ids=["refused", "malformed"]
+    "end",
+    [
+        lambda protocol: protocol.data_received(frame(PING) * (MAX_CONTROL_FRAMES + 1)),
+        lambda protocol: protocol.data_received(b"\xff" * 20),
+        SocketProtocol.keepalive_timeout,
+    ],
+    ids=["refused", "malformed", "silent"],
 )
-async def test_send_after_the_end_is_no_error_of_the_server(end: bytes) -> None:
+async def test_send_after_the_end_is_no_error_of_the_server(
+    end: Callable[[SocketProtocol], None],
+) -> None:
     ended, raised = asyncio.Event(), asyncio.Event()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -181,7 +210,7 @@ async def test_send_after_the_end_is_no_error_of_the_server(end: bytes) -> None:
     protocol.data_received(HANDSHAKE)
     async with patience():
         await connection.changed.wait()
-        protocol.data_received(end)
+        end(protocol)
         ended.set()
         await raised.wait()
     protocol.connection_lost(None)
