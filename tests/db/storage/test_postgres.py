@@ -40,6 +40,10 @@ TOTALS = compile_statement(
 UPLOADS = compile_statement(
     text("SELECT subject_id FROM audit_events WHERE kind = 'FILE_UPLOADED'")
 )
+A_DAY_AGO = compile_change(
+    text("""UPDATE files SET created_at = created_at - interval '24 hours',
+        replacement_created_at = replacement_created_at - interval '24 hours'""")
+)
 REMOVE_PERSON = compile_change(text("DELETE FROM users WHERE id = :id"))
 
 
@@ -234,3 +238,25 @@ async def test_repeated_upload_is_recorded_once(
     assert first == second
     async with committed.read() as session:
         assert [row[0] for row in await session.rows(UPLOADS)] == [file.id]
+
+
+async def test_upload_that_ends_after_a_day_is_not_accepted(
+    database: Database, owner: OwnerId
+) -> None:
+    """The sweep may remove its bytes at any moment."""
+    storage = RepositoryStorage(database)
+    bucket = await make_bucket(storage, owner)
+    stored = await store_file(storage, await make_file(storage, owner, bucket, "stored"))
+    file = await make_file(storage, owner, bucket, "late")
+    replaced = await storage.begin_replacement(owner, stored.id, size=5)
+    assert replaced.replacement_id is not None
+    await database.write(lambda session: session.rows(A_DAY_AGO))
+    with pytest.raises(Conflict):
+        await store_file(storage, file)
+    with pytest.raises(Conflict):
+        await storage.finish_replacement(
+            replaced,
+            replacement_id=replaced.replacement_id,
+            object_id=new_id(),
+            fingerprint=bytes(32),
+        )
