@@ -99,12 +99,14 @@ async def test_change_refuses_null_for_required_fields(
     assert await mine.do(lambda t: t.get(task.id)) == task
 
 
-async def test_completed_at_keeps_first_time(mine: TaskOwner) -> None:
+async def test_completed_at_keeps_first_time(committed: Database, committed_owner: OwnerId) -> None:
+    """In transactions of their own, which have different times."""
+    mine = TaskOwner(committed, committed_owner)
     task = await mine.create("one")
     done = await mine.do(lambda t: t.change(task.id, completed=True))
     assert done.completed_at is not None
     again = await mine.do(lambda t: t.change(task.id, completed=True))
-    assert again.completed_at == done.completed_at
+    assert again.completed_at == done.completed_at < again.updated_at
     reopened = await mine.do(lambda t: t.change(task.id, completed=False))
     assert (reopened.completed, reopened.completed_at) == (False, None)
 

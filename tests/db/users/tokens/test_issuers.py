@@ -14,7 +14,7 @@ from db.postgres.engine import Database
 from db.settings import Settings
 from db.users import Identity, UserRow, Users
 from db.users.tokens.issuers import ExternalIssuer
-from db.users.tokens.key_sets import KeySet
+from db.users.tokens.key_sets import MAX_BYTES, KeySet
 from tests.fixtures.identity import identity_on, sign_up
 from tests.fixtures.issuer import AUDIENCE, NAME, Issuer, Key, by_hand, claims, signed
 
@@ -318,7 +318,6 @@ async def test_key_set_is_used_while_issuer_is_down(issuer: Issuer) -> None:
         b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<xml>",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1, 2, 3]",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b" " * 400_000,
     ],
 )
 async def test_key_set_ignores_malformed_response(issuer: Issuer, answer: bytes) -> None:
@@ -328,6 +327,20 @@ async def test_key_set_ignores_malformed_response(issuer: Issuer, answer: bytes)
         await keys.matching(None)
     assert caught.value.retry_after_s
     assert issuer.asked == ["/keys"]
+
+
+async def test_key_set_limits_the_size_of_the_response(issuer: Issuer) -> None:
+    issuer.publish(EC)
+    document = json.dumps({"keys": issuer.keys}).encode()
+
+    async def found(size: int) -> int:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+        issuer.answer = head + document.ljust(size)
+        return len(await KeySet(issuer.url, tls=issuer.trusted).matching(None))
+
+    assert await found(MAX_BYTES) == 1
+    with pytest.raises(Unavailable):
+        await found(MAX_BYTES + 1)
 
 
 async def test_key_set_requires_trusted_certificate(issuer: Issuer) -> None:
