@@ -18,7 +18,7 @@ from typing import NamedTuple
 from bench.desk import machine
 from bench.verdict import judge
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import open_database
 from db.postgres.schema import migrations

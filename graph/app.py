@@ -30,23 +30,17 @@ from graph.server.metrics.samples import Process, samples_of
 from graph.server.observer import OperationObserver
 from graph.server.operation_log import OperationLog
 from graph.server.tracing import Traces
-from graph.transport import (
-    graphiql,
-    http,
-    password_reset,
-    schema_route,
-    sign_in,
-    websocket,
-)
+from graph.transport import graphiql, http, websocket
 from graph.transport.files import file_routes, result_routes
 from graph.transport.files.byte_responses import json_errors, recordings_ended
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
-from graph.transport.https_policy import HttpsPolicy
-from graph.transport.origins import CrossOrigin, Origins
-from graph.transport.proxies import ProxyWarning
-from graph.transport.request_ids import RequestIds
-from graph.transport.seen_header import with_seen_header
-from graph.transport.socket_limit import SocketLimit
+from graph.transport.limits.socket_limit import SocketLimit
+from graph.transport.middleware.https_policy import HttpsPolicy
+from graph.transport.middleware.origins import CrossOrigin, Origins
+from graph.transport.middleware.proxies import ProxyWarning
+from graph.transport.middleware.request_ids import RequestIds
+from graph.transport.middleware.seen_header import with_seen_header
+from graph.transport.routes import password_reset, schema_route, sign_in
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 

@@ -16,7 +16,7 @@ from db.concurrency.fair_slots import Share
 from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
-from db.kit.long_texts import make_text_budget
+from db.kit.lists.long_texts import make_text_budget
 from db.postgres.monitoring.figures import StatementCount
 from db.postgres.sessions import ReadSession, Session, SingleReads
 from db.postgres.standbys import OperationReads, RoutedReads
@@ -32,7 +32,7 @@ ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], RepositoryT]
 """Makes a repository on a read session: mypy refuses its methods that change rows."""
 
 FORWARDED_HOST = "howdah.forwarded_host"
-"""Key of the scope: the host that a trusted proxy forwards (graph.transport.proxies)."""
+"""Key of the scope: the host that a trusted proxy forwards (graph.transport.middleware.proxies)."""
 
 
 class OperationSlot(Protocol):

@@ -9,7 +9,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditEvent
 from db.kit.base import TimestampText
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.statements import statement

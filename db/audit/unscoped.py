@@ -18,7 +18,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.audit.repository import AuditEventRow, AuditEvents, AuditFilter
 from db.kit.audit import AuditEvent
-from db.kit.paging import PageShape
+from db.kit.lists.paging import PageShape
 from db.kit.repository import S, is_any_of
 from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import (

@@ -30,8 +30,8 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.locks import RunQueueLock, run_queue_lock
-from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

@@ -33,9 +33,9 @@ from db.database_sessions.rows import (
 )
 from db.database_sessions.tables import DatabaseSession
 from db.errors import Conflict, RateLimited
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.live_processes import fenced_error, is_fenced
 from db.kit.locks import owner_lock
-from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

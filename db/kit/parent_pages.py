@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.long_texts import CHILDREN_BYTES, end_after, too_much_text
-from db.kit.paging import (
+from db.kit.lists.long_texts import CHILDREN_BYTES, end_after, too_much_text
+from db.kit.lists.paging import (
     Page,
     PageShape,
     SortOrder,
@@ -17,8 +17,8 @@ from db.kit.paging import (
     page_sorting,
     window_values,
 )
+from db.kit.lists.rows import Rows
 from db.kit.repository import R, Repository, S
-from db.kit.rows import Rows
 from db.postgres.statements import Statement
 
 PARENTS = (

@@ -26,7 +26,7 @@ from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.long_texts import (
+from db.kit.lists.long_texts import (
     PAGE_BYTES,
     ROWS_BYTES,
     Ended,
@@ -35,7 +35,7 @@ from db.kit.long_texts import (
     ended,
     too_much_text,
 )
-from db.kit.paging import (
+from db.kit.lists.paging import (
     Page,
     PageShape,
     SortOrder,
@@ -45,8 +45,8 @@ from db.kit.paging import (
     select_page,
     window_values,
 )
-from db.kit.partial_rows import Columns, partial_row
-from db.kit.rows import Rows, make_rows, rows_of
+from db.kit.lists.partial_rows import Columns, partial_row
+from db.kit.lists.rows import Rows, make_rows, rows_of
 from db.kit.unscoped import OwnerLookup
 from db.postgres.sessions import ReadSession, Session
 from db.postgres.statements import Statement, change_statement, statement
@@ -74,7 +74,7 @@ class Repository(OwnerLookup, Generic[R, S]):
     """Constraint name -> (message, hint, field) of the Conflict raised when it is violated."""
 
     long_texts: ClassVar[Collection[str]] = ()
-    """The columns whose texts may be long: they limit the rows of a list (`db.kit.long_texts`)."""
+    """The columns whose texts may be long: they limit a list (`db.kit.lists.long_texts`)."""
 
     _make: Callable[[Iterable[Any]], R]
 

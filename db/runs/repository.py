@@ -25,10 +25,10 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, TooLarge
 from db.kit.base import text_literal, text_literals
-from db.kit.long_texts import ROWS_BYTES, end_after
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.long_texts import ROWS_BYTES, end_after
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.rows import rows_of
 from db.kit.repository import Repository, S, is_any_of
-from db.kit.rows import rows_of
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

@@ -8,7 +8,7 @@ from sqlalchemy import Integer, Select, Text, Uuid, bindparam, func, insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import text_literal
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.sessions import Session

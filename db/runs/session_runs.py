@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, PageShape, Window
+from db.kit.lists.paging import Page, PageShape, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.statements import statement

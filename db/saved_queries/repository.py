@@ -10,10 +10,10 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import TooLarge
 from db.kit.base import new_id
-from db.kit.long_texts import end_after
-from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
+from db.kit.lists.long_texts import end_after
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window, make_page, window_values
+from db.kit.lists.rows import rows_of
 from db.kit.repository import Repository, S
-from db.kit.rows import rows_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement
 from db.saved_queries import rules

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import new_id
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.sessions import Session

@@ -23,8 +23,8 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
 from db.kit.base import text_literals
+from db.kit.lists.long_texts import ROWS_BYTES, end_after, too_much_text
 from db.kit.locks import owner_lock
-from db.kit.long_texts import ROWS_BYTES, end_after, too_much_text
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from db.kit.base import OwnerId
-from db.kit.paging import Page, Window
+from db.kit.lists.paging import Page, Window
 from db.storage.rows import (
     BspRow,
     BucketRow,

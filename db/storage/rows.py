@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from db.kit.base import OwnerId, TimestampText
-from db.kit.paging import SortOrder
+from db.kit.lists.paging import SortOrder
 
 UPLOAD_WITHIN = timedelta(hours=24)
 """How long an upload may take before the file is deleted, or the replacement cancelled."""

@@ -32,7 +32,7 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Optional, Required, contains_pattern
 from db.postgres.sessions import Session

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import BadInput, TooLarge
 from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.sessions import Session

@@ -25,7 +25,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
-from db.kit.paging import Page, PageShape, SortOrder, Window
+from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

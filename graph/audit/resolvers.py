@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import strawberry
 
 from db.audit import AuditFilter
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from graph.audit.loaders import visible_events
 from graph.audit.types import AuditEvent, AuditEventFilter
 from graph.auth import SignedIn

@@ -18,7 +18,7 @@ from db.connections import (
 from db.database_sessions import DatabaseSessions
 from db.errors import Forbidden, NotFound
 from db.kit.audit import AuditKind
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.workbench import ActivePool, ProbeResult, SavedConnections
 from graph.auth import SignedIn
 from graph.connections.inputs import (

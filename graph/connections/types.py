@@ -9,7 +9,7 @@ import msgspec
 import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
-from db.kit.paging import Page, Window
+from db.kit.lists.paging import Page, Window
 from db.workbench import ActivePool, ProbeResult, Problem
 from db.workbench.catalogue import DATABASE
 from db.workbench.catalogue import ReadOnlyRisk as ReadOnlyRiskRow

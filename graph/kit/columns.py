@@ -11,7 +11,7 @@ from graphql import GraphQLField, get_named_type
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from db.kit.partial_rows import Columns
+from db.kit.lists.partial_rows import Columns
 from graph.executor import Field, ResolveInfo
 from graph.executor.hints import accepted_by
 from graph.kit.fields import READS

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from db.kit.paging import Page
+from db.kit.lists.paging import Page
 from graph.context import Context
 from graph.executor import ResultTooLarge
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast
 import strawberry
 
 from db.errors import BadInput
+from db.kit.lists.paging import Page, Window
+from db.kit.lists.rows import Rows
 from db.kit.number_rules import require_between
-from db.kit.paging import Page, Window
-from db.kit.rows import Rows
 from graph.context import Info
 from graph.executor.hints import accepting, holding_records, resolving_many
 from graph.kit.columns import columns_of_rows

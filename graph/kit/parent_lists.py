@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import HowdahError
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.sessions import ReadSession
 from graph.kit.loaded_rows import find_pages
 from graph.kit.loaders import Loader

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.runs import RunFilter, RunRow, Runs, RunState
 from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result

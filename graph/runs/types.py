@@ -9,7 +9,7 @@ import strawberry
 
 from db.connections import ConnectionRow
 from db.database_sessions import DatabaseSessionRow
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.sessions import ReadSession
 from db.runs import (
     EditableSource,

@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from db.connections import Connections
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.postgres.sessions import Session
 from db.saved_queries import (
     SavedQueries,

@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from db.connections import ConnectionRow
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.sessions import ReadSession
 from db.saved_queries import (
     SavedParameter,

@@ -17,7 +17,7 @@ import msgspec
 
 from db.security.redaction import redacted
 from db.settings import Settings
-from graph.transport.request_ids import current_request_id
+from graph.transport.middleware.request_ids import current_request_id
 
 KEPT_DAYS = 14
 OPEN_AGAIN_S = 60.0

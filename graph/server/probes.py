@@ -10,7 +10,7 @@ from db.settings import Settings
 from db.system.condition import examine
 from graph.server.metrics import Metrics
 from graph.transport.gateway import gateway_of
-from graph.transport.proxies import is_local
+from graph.transport.middleware.proxies import is_local
 
 
 async def alive(_: Request) -> Response:

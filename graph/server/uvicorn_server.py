@@ -19,7 +19,7 @@ from graph.operations.limits import RequestLimits
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
 from graph.server.tracing import Traces
 from graph.transport.gateway import Shutdown
-from graph.transport.proxies import TrustedProxies
+from graph.transport.middleware.proxies import TrustedProxies
 
 log = logging.getLogger(__name__)
 

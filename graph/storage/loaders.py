@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.sessions import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
 from graph.kit.loaders import ById, Loader

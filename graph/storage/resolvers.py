@@ -4,7 +4,7 @@ from typing import Annotated, Any, Protocol
 
 import strawberry
 
-from db.kit.paging import Page, Window
+from db.kit.lists.paging import Page, Window
 from db.storage import (
     BspRow,
     Bsps,

@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.storage import (
     UPLOAD_WITHIN,
     BspRow,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.tasks import (
     ImportReport,
     Imports,

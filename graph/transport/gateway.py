@@ -26,11 +26,11 @@ from graph.operations import (
     with_position,
 )
 from graph.transport.compression import Compressor
-from graph.transport.fair_turns import FairTurns
-from graph.transport.large_requests import LargeRequests
-from graph.transport.origins import Origins
-from graph.transport.socket_limit import SocketLimit
-from graph.transport.unread_responses import UnreadResponses
+from graph.transport.limits.fair_turns import FairTurns
+from graph.transport.limits.large_requests import LargeRequests
+from graph.transport.limits.socket_limit import SocketLimit
+from graph.transport.limits.unread_responses import UnreadResponses
+from graph.transport.middleware.origins import Origins
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""

@@ -21,12 +21,12 @@ from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.http.request_parsing import has_unpaired_surrogate
-from graph.transport.large_requests import LARGE_CHARACTERS, MemoryLease
-from graph.transport.origins import refused_origin
-from graph.transport.request_ids import current_request_id, new_request_id
-from graph.transport.seen_header import SEEN_HEADER
-from graph.transport.socket_limit import SocketSlot
-from graph.transport.unread_responses import LARGE_BYTES
+from graph.transport.limits.large_requests import LARGE_CHARACTERS, MemoryLease
+from graph.transport.limits.socket_limit import SocketSlot
+from graph.transport.limits.unread_responses import LARGE_BYTES
+from graph.transport.middleware.origins import refused_origin
+from graph.transport.middleware.request_ids import current_request_id, new_request_id
+from graph.transport.middleware.seen_header import SEEN_HEADER
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0

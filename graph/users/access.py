@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.users import AccessTokenList, SessionList, make_token
 from graph.auth import SignedIn
 from graph.context import Info

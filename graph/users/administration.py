@@ -5,7 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.kit.base import OwnerId
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.sessions import ReadSession
 from db.users import Role, UserDirectory, UserRow
 from graph.auth import AdminOnly

@@ -1,4 +1,4 @@
-"""The address of the page that asks for a new password (graph.transport.password_reset)."""
+"""The address of the page that asks for a new password (graph.transport.routes.password_reset)."""
 
 
 def password_reset_url(base_url: str, token: str) -> str:

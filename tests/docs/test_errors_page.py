@@ -66,7 +66,7 @@ def test_errors_page_lists_every_code_with_its_status() -> None:
 
 def test_errors_page_lists_every_status_of_http() -> None:
     listed = {int(row[0]) for row in rows(section("Statuses of HTTP alone"))}
-    modules = [*(TRANSPORT / "http").glob("*.py"), TRANSPORT / "origins.py"]
+    modules = [*(TRANSPORT / "http").glob("*.py"), TRANSPORT / "middleware" / "origins.py"]
     assert listed == statuses_of(modules)
 
 

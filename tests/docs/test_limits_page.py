@@ -43,7 +43,7 @@ INTERNAL = {
     "db.postgres.pulse.LONGEST_PROBE_S": "a probe of Howdah's own database",
     "db.kit.idempotency.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
-    "db.kit.long_texts.READS_AT_ONCE": "the order of reading, not what is read",
+    "db.kit.lists.long_texts.READS_AT_ONCE": "the order of reading, not what is read",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "graph.runs.script_fields.CHARACTERS_AT_ONCE": "how much is done without a pause",

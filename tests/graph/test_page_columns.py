@@ -10,7 +10,7 @@ import pytest
 from graphql import get_named_type, is_leaf_type, is_required_argument
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-from db.kit.paging import Page
+from db.kit.lists.paging import Page
 from graph.kit.fields import READS
 from graph.schema import schema
 from tests.fixtures.clients import Client

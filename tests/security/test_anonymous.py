@@ -20,8 +20,8 @@ from graph.server import http_protocol
 from graph.server.http_protocol import ConnectionsByAddress
 from graph.server.uvicorn_server import Server, create_config
 from graph.transport import gateway, graphiql
-from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
+from graph.transport.limits.fair_turns import FairTurns
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ToyServer, serving

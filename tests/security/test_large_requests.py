@@ -9,8 +9,13 @@ import pytest
 import websockets
 
 from db.concurrency.fair_slots import FairSlots
-from graph.transport import large_requests
-from graph.transport.large_requests import LARGE_CHARACTERS, MAX_BYTES, LargeRequests, MemoryLease
+from graph.transport.limits import large_requests
+from graph.transport.limits.large_requests import (
+    LARGE_CHARACTERS,
+    MAX_BYTES,
+    LargeRequests,
+    MemoryLease,
+)
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ToyServer, client_of

@@ -25,10 +25,10 @@ from graph.server.websocket_protocol import (
     SocketProtocol,
 )
 from graph.transport import websocket
-from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
-from graph.transport.origins import Origins
-from graph.transport.socket_limit import SocketLimit
+from graph.transport.limits.fair_turns import FairTurns
+from graph.transport.limits.socket_limit import SocketLimit
+from graph.transport.middleware.origins import Origins
 from tests.fixtures.patience import patience
 from tests.fixtures.toy import ToyServer
 from tests.graph.server.test_http_protocol import Connection

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from db.errors import Overloaded
-from graph.transport import unread_responses
 from graph.transport.files import file_routes
-from graph.transport.unread_responses import LARGE_BYTES, MAX_BYTES, UnreadResponses
+from graph.transport.limits import unread_responses
+from graph.transport.limits.unread_responses import LARGE_BYTES, MAX_BYTES, UnreadResponses
 from tests.fixtures.patience import patience
 from tests.fixtures.toy import ToyServer
 from tests.security.test_anonymous import close

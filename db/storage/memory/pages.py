@@ -1,4 +1,4 @@
-"""Keyset pages of lists, equal to those of `db.kit.paging.select_page`."""
+"""Keyset pages of lists, equal to those of `db.kit.lists.paging.select_page`."""
 
 import bisect
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from db.kit.base import to_timestamp_text
-from db.kit.paging import Page, SortOrder, Window, make_page, window_values
+from db.kit.lists.paging import Page, SortOrder, Window, make_page, window_values
 from db.storage.rows import BY_PATH, NEWEST, FolderRow
 
 Row = TypeVar("Row", bound=NamedTuple)

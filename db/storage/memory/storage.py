@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Page, Window
+from db.kit.lists.paging import Page, Window
 from db.storage import errors, rules
 from db.storage.memory.files import MemoryFiles
 from db.storage.memory.pages import folder_page, page

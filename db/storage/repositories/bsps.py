@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, tru
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
-from db.kit.paging import Page, PageShape, Window
+from db.kit.lists.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

@@ -14,8 +14,8 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
+from db.kit.lists.paging import Page, PageShape, Window
 from db.kit.locks import owner_lock
-from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.sessions import Session
 from db.postgres.statements import change_statement, statement

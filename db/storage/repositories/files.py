@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, PageShape, Window
+from db.kit.lists.paging import Page, PageShape, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.sessions import Session

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Text, bindparam, func, literal, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, Window, make_page, window_values
+from db.kit.lists.paging import Page, Window, make_page, window_values
 from db.kit.parent_pages import PARENTS
 from db.kit.repository import S
 from db.postgres.statements import statement

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, PageShape, Window
+from db.kit.lists.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.ownership import PublicRows
 from db.postgres.sessions import ReadSession, Session

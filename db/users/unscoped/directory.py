@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import (
+from db.kit.lists.paging import (
     Page,
     PageShape,
     SortOrder,

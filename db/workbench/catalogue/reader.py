@@ -8,7 +8,7 @@ from msgspec import Meta, convert
 
 from db.errors import TooLarge
 from db.kit.base import OwnerId
-from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
+from db.kit.lists.paging import Page, SortOrder, Window, decode_cursor, make_page
 from db.workbench.catalogue.definitions import DefinedKind, definitions
 from db.workbench.catalogue.fetching import Fetch, read_catalogue
 from db.workbench.catalogue.objects import CatalogueRow, ObjectFact, ObjectKind, Oid

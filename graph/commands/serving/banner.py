@@ -10,7 +10,7 @@ from db.services import Services
 from db.settings import Settings
 from db.users import LOCAL_ADMIN, SignInLinks
 from db.version import __version__
-from graph.transport.user_commands import user_command
+from graph.transport.routes.user_commands import user_command
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import TooLarge
-from db.kit.long_texts import OPERATION_BYTES
-from db.kit.paging import Page, Window
+from db.kit.lists.long_texts import OPERATION_BYTES
+from db.kit.lists.paging import Page, Window
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader
 from db.workbench.catalogue.definitions import MAX_DEFINITION_BYTES, DefinedKind
 from db.workbench.catalogue.objects import ObjectFact, ObjectKind

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import strawberry
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import CatalogueRow
 from graph.connections.catalogue.loaders import ByKey, Definitions, ObjectKey, PageKey, Pages

@@ -2,7 +2,7 @@
 
 import strawberry
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     ConstraintKind,

@@ -9,7 +9,7 @@ import strawberry
 
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions
 from db.events import WatchClosed
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.runs import RunRow
 from db.workbench.sessions.open_request import OpenRequest
 from graph.auth import SignedIn

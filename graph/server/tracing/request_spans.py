@@ -4,7 +4,7 @@ from opentelemetry import propagate
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from graph.transport.request_ids import current_request_id
+from graph.transport.middleware.request_ids import current_request_id
 
 _UNTRACED = {"/healthz", "/readyz", "/metrics"}
 """Asked every few seconds by machines."""

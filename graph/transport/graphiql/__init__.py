@@ -86,7 +86,7 @@ async def _pieces(content: bytes) -> AsyncIterator[bytes]:
 async def page(request: Request, *, dist: Path = DIST) -> Response:
     """Returns the GraphiQL page, configured for the URL of the request.
 
-    The page is public, so it never contains a token; see graph.transport.sign_in.
+    The page is public, so it never contains a token; see graph.transport.routes.sign_in.
     """
     endpoint = request.url.path
     try:

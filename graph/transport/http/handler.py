@@ -29,9 +29,9 @@ from graph.transport.http.reserved_streams import ReservedStream, ReservedStream
 from graph.transport.http.response import Response
 from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
-from graph.transport.large_requests import LARGE_CHARACTERS, NO_LEASE, MemoryLease
-from graph.transport.request_ids import begin_request
-from graph.transport.seen_header import SEEN_HEADER
+from graph.transport.limits.large_requests import LARGE_CHARACTERS, NO_LEASE, MemoryLease
+from graph.transport.middleware.request_ids import begin_request
+from graph.transport.middleware.seen_header import SEEN_HEADER
 
 
 async def serve(
@@ -88,7 +88,7 @@ class _Exchange:
         if self._gateway.shutdown.begun:
             raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
         method = self._scope["method"]
-        if method == "OPTIONS":  # a preflight is answered by graph.transport.origins
+        if method == "OPTIONS":  # a preflight is answered by graph.transport.middleware.origins
             await self.response.send_text(204, headers=((b"allow", ALLOWED),))
             return
         token = stream_token(self._scope, self._headers)

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from db.errors import BadInput, Forbidden
 from db.users import DEVICE_MARK_LIFE_S
-from graph.transport.origins import Origins
+from graph.transport.middleware.origins import Origins
 
 _REFRESH = b"howdah-refresh"
 _DEVICE = b"howdah-device"

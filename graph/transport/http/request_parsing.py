@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.operations import GraphQLRequest
-from graph.transport.large_requests import LARGE_CHARACTERS
+from graph.transport.limits.large_requests import LARGE_CHARACTERS
 
 
 class HttpRefusal(Exception):

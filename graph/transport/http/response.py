@@ -20,8 +20,8 @@ from graph.transport.http.headers import (
     Header,
 )
 from graph.transport.http.refresh_cookie import RefreshCookie
-from graph.transport.seen_header import SEEN_HEADER
-from graph.transport.unread_responses import LARGE_BYTES
+from graph.transport.limits.unread_responses import LARGE_BYTES
+from graph.transport.middleware.seen_header import SEEN_HEADER
 
 
 class Response:
@@ -44,7 +44,7 @@ class Response:
         self._is_post: bool = scope["method"] == "POST"
         self._request_id = request_id
         self._cookie = cookie
-        self.seen: bytes | None = None  # the position of the client (graph.transport.seen_header)
+        self.seen: bytes | None = None  # the client's position, for Howdah-Seen
         self.sender: Hashable = None  # once it is known
         self.started = False
 

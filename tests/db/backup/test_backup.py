@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.kit.base import OwnerId
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database, open_database
 from db.postgres.schema import migrations

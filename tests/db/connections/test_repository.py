@@ -5,7 +5,7 @@ import pytest
 from db.connections import ConnectionRow, Connections, parse_draft
 from db.errors import BadInput, Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.engine import Database
 from tests.db.connections.test_drafts import TUNNEL, WHOLE
 

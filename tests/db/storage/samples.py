@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.storage import BspRow, BucketRow, FileRow, NewBsp, NewFile, StorageOperations
 
 HELLO = bytes.fromhex("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")

@@ -6,7 +6,7 @@ import pytest
 
 from db.errors import BadInput
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.storage import (
     StorageOperations,
 )

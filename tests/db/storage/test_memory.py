@@ -8,7 +8,7 @@ import pytest
 
 from db.errors import Conflict, HowdahError
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.engine import Database
 from db.storage import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, StorageOperations
 from db.storage.memory import MemoryStorage

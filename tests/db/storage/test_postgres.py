@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict, HowdahError, TooLarge
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change, compile_statement
 from db.storage import FileRow, NewBsp, NewFile, Quota

@@ -12,7 +12,7 @@ import pytest
 
 from db.errors import BadInput, Conflict, Unavailable
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from db.objects.store import ObjectStore
 from db.storage import (
     FileRow,

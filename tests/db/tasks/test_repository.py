@@ -7,7 +7,7 @@ import pytest
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements

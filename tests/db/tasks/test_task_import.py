@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict
 from db.kit.base import OwnerId
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.tasks import (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from db.kit import long_texts
+from db.kit.lists import long_texts
 from db.workbench.catalogue import CatalogueReader
 from db.workbench.catalogue.definitions import DefinedKind, reading
 from tests.fixtures.clients import Client

@@ -11,8 +11,8 @@ import strawberry
 from graphql import ExecutionResult, parse
 from strawberry.schema.config import StrawberryConfig
 
-from db.kit.partial_rows import partial_row
-from db.kit.rows import Rows
+from db.kit.lists.partial_rows import partial_row
+from db.kit.lists.rows import Rows
 from graph.executor import Plan, ResultTooLarge, compile_plan
 from graph.executor.compile.codegen import RecordsBuilder
 from graph.executor.document import select_operation

@@ -5,7 +5,7 @@ import pytest
 import strawberry
 from graphql import parse
 
-from db.kit.paging import Window
+from db.kit.lists.paging import Window
 from graph.context import Info
 from graph.executor import compile_plan
 from graph.executor.compile import strawberry_adapter

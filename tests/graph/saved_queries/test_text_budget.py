@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.kit import long_texts
+from db.kit.lists import long_texts
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_saved_query
 from tests.graph.saved_queries.test_saved_queries import save

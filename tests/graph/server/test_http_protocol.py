@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 from graph.server.http_protocol import HEAD_BYTES, ConnectionsByAddress, Protocol
 from graph.transport.encoded_responses import responder
 from graph.transport.gateway import Shutdown
-from graph.transport.https_policy import HttpsPolicy
+from graph.transport.middleware.https_policy import HttpsPolicy
 from tests.fixtures.patience import patience
 
 JSON = (b"content-type", b"application/json")

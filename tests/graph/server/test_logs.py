@@ -12,7 +12,7 @@ import pytest
 from db.security.redaction import redacted
 from db.settings import Settings
 from graph.server.logs import OPEN_AGAIN_S, DailyFile, logging_to
-from graph.transport.request_ids import current_request_id
+from graph.transport.middleware.request_ids import current_request_id
 
 CANARY = "c4n4ry-hunter2"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjNG40cnkifQ.c2lnbmF0dXJl"

@@ -9,7 +9,7 @@ import pytest
 
 from graph.transport.compression import MIN_BYTES, Compressor, accepts_gzip
 from graph.transport.http.accept import GRAPHQL_JSON
-from graph.transport.schema_route import PATH
+from graph.transport.routes.schema_route import PATH
 from tests.fixtures.toy import Door, ToyServer, calling, client_of, schema, toy_app
 
 ECHO = "query($v: JSON!) { echo(value: $v) }"

@@ -1,5 +1,5 @@
 // The session of this browser tab, opened with the one-time link of the terminal and renewed by the
-// page (graph/transport/sign_in.py).
+// page (graph/transport/routes/sign_in.py).
 //
 // The code of the link is in the fragment of the URL, which a browser sends to no server.
 // The token stays in sessionStorage: another tab has none, and closing this one forgets it.

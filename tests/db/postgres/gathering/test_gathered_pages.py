@@ -6,7 +6,7 @@ import pytest
 
 from db.concurrency.fair_slots import FairSlots
 from db.kit.base import OwnerId
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.lists.paging import Page, SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.gathering import gatherer, queues
 from db.tasks import TaskFilter, TaskRow, Tasks

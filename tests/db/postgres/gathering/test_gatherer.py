@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded, TimedOut
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import SortOrder, Window
+from db.kit.lists.paging import SortOrder, Window
 from db.postgres.engine import Database, open_database
 from db.postgres.gathering import gatherer, queues
 from db.postgres.gathering.gathered_sql import gather_statement

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import ARRAY, Integer, Uuid, bindparam, func, select
 
 from db.kit.base import OwnerId, new_id
-from db.kit.long_texts import PAGE_BYTES, end_after
+from db.kit.lists.long_texts import PAGE_BYTES, end_after
 from db.postgres.engine import Database, open_database
 from db.postgres.gathering.calls import Call
 from db.postgres.gathering.gathered_sql import BATCH_BYTES, gather_statement

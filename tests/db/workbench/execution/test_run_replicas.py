@@ -13,7 +13,7 @@ from sqlalchemy import text
 from db.errors import RateLimited, TooLarge
 from db.events import open_events
 from db.kit.base import OwnerId
-from db.kit.long_texts import ROWS_BYTES
+from db.kit.lists.long_texts import ROWS_BYTES
 from db.objects.store import open_objects
 from db.postgres.engine import Database
 from db.postgres.sessions import Session

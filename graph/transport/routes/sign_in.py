@@ -23,8 +23,8 @@ from db.users import Device, SignInLinks
 from graph.context import address_of
 from graph.transport.files.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import gateway_of
-from graph.transport.proxies import forwarding_header, is_local
-from graph.transport.user_commands import user_command
+from graph.transport.middleware.proxies import forwarding_header, is_local
+from graph.transport.routes.user_commands import user_command
 
 TOKEN_SECONDS = 8 * 3_600
 """A working day. There is no refresh token, which would be valid for 30 days if stolen."""

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db.errors import BadInput, Forbidden
 from graph.errors import present_all
-from graph.transport.request_ids import current_request_id, new_request_id
+from graph.transport.middleware.request_ids import current_request_id, new_request_id
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 _LOOPBACK = re.compile(r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from db.errors import BadInput
-from db.kit.paging import SortOrder, decode_cursor, encode_cursor
+from db.kit.lists.paging import SortOrder, decode_cursor, encode_cursor
 
 ORDER = SortOrder("key")
 ROW = UUID(int=7)

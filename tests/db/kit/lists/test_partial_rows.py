@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from db.kit.partial_rows import partial_row
+from db.kit.lists.partial_rows import partial_row
 from db.storage import FolderRow
 from db.tasks import TaskRow
 

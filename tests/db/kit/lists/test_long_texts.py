@@ -10,8 +10,8 @@ from sqlalchemy import ARRAY, Integer, Text, bindparam, column, func, select
 
 from db.errors import TooLarge
 from db.kit.base import OwnerId, new_id
-from db.kit.long_texts import CHILDREN_BYTES, PAGE_BYTES, ROWS_BYTES, end_after, ended
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.lists.long_texts import CHILDREN_BYTES, PAGE_BYTES, ROWS_BYTES, end_after, ended
+from db.kit.lists.paging import Page, SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
 from db.saved_queries import SavedQueries, SavedQueryFilter

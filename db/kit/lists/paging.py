@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
 
 from db.errors import BadInput
-from db.kit.partial_rows import Columns
+from db.kit.lists.partial_rows import Columns
 
 R = TypeVar("R", bound=NamedTuple)
 _INT4 = range(-(2**31), 2**31)

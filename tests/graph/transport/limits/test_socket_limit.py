@@ -1,6 +1,6 @@
 """The number of sockets of each holder."""
 
-from graph.transport.socket_limit import SocketLimit
+from graph.transport.limits.socket_limit import SocketLimit
 
 
 def test_socket_of_a_holder_is_counted_once_until_it_ends() -> None:

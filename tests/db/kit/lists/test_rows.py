@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from db.kit.partial_rows import partial_row
-from db.kit.rows import Rows
+from db.kit.lists.partial_rows import partial_row
+from db.kit.lists.rows import Rows
 
 
 class Point(NamedTuple):

@@ -1,0 +1,1 @@
+"""Lists of rows: pages and cursors, rows as records, partial rows, ends by size."""

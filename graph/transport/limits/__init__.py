@@ -1,0 +1,1 @@
+"""Limits of senders: their sockets, turns of the loop, and memory of requests and responses."""

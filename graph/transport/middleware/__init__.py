@@ -1,0 +1,1 @@
+"""What every request passes: request IDs, origins, proxies and headers for all responses."""

@@ -1,0 +1,1 @@
+"""Routes beside GraphQL and files: sign-in, reset of a password, and the schema."""
