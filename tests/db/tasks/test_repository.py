@@ -276,3 +276,19 @@ async def test_repository_runs_one_statement_per_call(
         await mine.do(lambda t: t.toggle(task.id))
     with statements.expected(1):
         await mine.titles(Window(50), TaskFilter(completed=True, search="one"))
+
+
+async def test_changes_since_a_time_are_listed_once(mine: TaskOwner) -> None:
+    before = await mine.do(lambda t: t.now())
+    made = [await mine.create(title) for title in ("one", "two", "three")]
+
+    async def changed(tasks: Tasks, moment: datetime) -> list[TaskRow]:
+        found: list[TaskRow] = []
+        async for rows in tasks.changed_since(moment):
+            found += rows
+            assert len(found) <= len(made)
+        return found
+
+    moment = datetime.fromisoformat(made[0].updated_at)
+    assert await mine.do(lambda t: changed(t, moment)) == made
+    assert await mine.do(lambda t: changed(t, before + timedelta(days=1))) == []
