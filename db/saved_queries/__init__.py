@@ -1,7 +1,7 @@
 """Saved queries: statements that a user keeps, with parameters, folders and earlier versions."""
 
 from db.saved_queries.arguments import bind_arguments
-from db.saved_queries.repository import SavedQueries
+from db.saved_queries.repository import SavedQueries, size_of
 from db.saved_queries.rows import (
     QueryFolderRow,
     SavedCall,
@@ -29,4 +29,5 @@ __all__ = [
     "decode_parameters",
     "format_queries",
     "import_queries",
+    "size_of",
 ]

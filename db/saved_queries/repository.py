@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import TooLarge
 from db.kit.base import new_id
-from db.kit.lists.long_texts import end_after
+from db.kit.lists.long_texts import bytes_in, end_after
 from db.kit.lists.paging import Page, PageShape, SortOrder, Window, make_page, window_values
 from db.kit.lists.rows import rows_of
 from db.kit.repository import Repository, S
@@ -182,7 +182,7 @@ class SavedQueries(Repository[SavedQueryRow, S]):
 
     @statement
     def _text_bytes(cls) -> ClauseElement:
-        return cls.owned(func.coalesce(func.sum(func.octet_length(cls.table().c.text)), 0))
+        return cls.owned(func.coalesce(func.sum(bytes_in(cls.table().c, cls.long_texts)), 0))
 
     @statement
     def _all_under(cls) -> ClauseElement:
@@ -237,6 +237,13 @@ def checked_fields(fields: Mapping[str, Any], *, new: bool = False) -> dict[str,
     """The fields as they are stored: null clears a folder, a connection and the parameters."""
     checked = {name: _CHECKS[name](value) for name, value in fields.items()}
     return {"folder": "", "parameters": "[]"} | checked if new else checked
+
+
+def size_of(fields: Mapping[str, Any]) -> int:
+    """The bytes of the texts in the fields of one saved query, which it checks."""
+    texts = {name: fields[name] for name in SavedQueries.long_texts if name in fields}
+    stored = checked_fields(texts)
+    return sum(len(text.encode()) for text in stored.values())
 
 
 _CHECKS: Mapping[str, Any] = {

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import new_id
+from db.kit.lists.long_texts import bytes_in
 from db.kit.lists.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
@@ -51,7 +52,7 @@ class SavedVersions(PagesOfParents[SavedVersionRow, S]):
 
     @statement
     def _text_bytes(cls) -> ClauseElement:
-        return cls.owned(func.coalesce(func.sum(func.octet_length(cls.table().c.text)), 0))
+        return cls.owned(func.coalesce(func.sum(bytes_in(cls.table().c, cls.long_texts)), 0))
 
     @statement
     def _of_queries(cls, shape: PageShape) -> ClauseElement:

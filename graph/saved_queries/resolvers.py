@@ -15,6 +15,7 @@ from db.saved_queries import (
     SavedQueryRow,
     format_queries,
     import_queries,
+    size_of,
 )
 from graph.auth import SignedIn
 from graph.context import Context, Info
@@ -214,8 +215,7 @@ async def _save(
         await connections.require(connection_id, field="connectionId")
     if query_id is None:
         await quotas.saved_queries.check(saved)
-    if text := fields.get("text"):
-        await quotas.saved_query_bytes.check(saved, more=len(text.encode(errors="replace")))
+    await quotas.saved_query_bytes.check(saved, more=size_of(fields))
     if query_id is None:
         return await saved.create(**fields)
     return await saved.change(query_id, expected_version=version, **fields)

@@ -70,7 +70,7 @@ class Usage:
     )
     saved_queries: UsageAmount = _amount("Saved queries.")
     saved_query_bytes: UsageAmount = _amount(
-        "Size of the texts of all saved queries and their earlier versions in bytes."
+        "Size of the texts and parameters of all saved queries and their earlier versions in bytes."
     )
 
 

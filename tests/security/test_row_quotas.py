@@ -176,10 +176,22 @@ async def test_quotas_of_saved_queries_refuse_more(ada: Client) -> None:
     file = "-- @query one\nSELECT 1"
     assert (await ada.send(IMPORT_SQL, input={"sql": file})).code == "TOO_LARGE"
     await ada.ask(SAVE, input={"id": made[0], "text": "x" * 100})
-    assert (await usage(ada))["savedQueryBytes"] == (400, MAX_TEXT)  # with the version before
+    of_parameters = len("[]") * (LIMIT + 1)
+    assert (await usage(ada))["savedQueryBytes"] == (  # with the version before
+        400 + of_parameters,
+        MAX_TEXT,
+    )
     refused = await ada.send(SAVE, input={"id": made[1], "text": "x" * 101})
     assert "HOWDAH_SAVED_QUERY_BYTES_PER_USER" in refused.errors[0]["extensions"]["hint"]
     assert (await usage(ada))["savedQueries"] == (LIMIT, LIMIT)
+
+
+async def test_quota_of_saved_queries_counts_their_parameters(ada: Client) -> None:
+    parameters = [{"name": "p", "default": "x" * MAX_TEXT}]
+    new = {"name": "n", "text": "SELECT :p", "parameters": parameters}
+    assert (await ada.send(SAVE, input=new)).code == "TOO_LARGE"
+    made = await make_saved_query(ada, text="SELECT :p")
+    assert (await ada.send(SAVE, input={"id": made, "parameters": parameters})).code == "TOO_LARGE"
 
 
 async def create(database: Database, owner: OwnerId, quotas: Quotas) -> bool:

@@ -39,13 +39,18 @@ class Ended(NamedTuple):
     """Whether the last row is one more than the list has."""
 
 
+def bytes_in(columns: Any, texts: Sequence[str]) -> ColumnElement[int]:
+    """The bytes that one row has of `texts`."""
+    return reduce(add, (func.coalesce(func.octet_length(columns[name]), 0) for name in texts))
+
+
 def end_after(query: Select[Any], texts: Sequence[str], sorting: Sorting, most: int) -> Select[Any]:
     """The first rows of a list, until `texts` have `most` bytes; one row more if the list goes on.
 
     The last column, which `ended` reads, has the bytes of the texts up to that row.
     """
     rows = query.subquery("listed")
-    size = reduce(add, (func.coalesce(func.octet_length(rows.c[name]), 0) for name in texts))
+    size = bytes_in(rows.c, texts)
     sizes, before_last = (
         func.coalesce(func.sum(size).over(order_by=_sorted(rows.c, sorting), rows=(None, -near)), 0)
         for near in (0, 2)
