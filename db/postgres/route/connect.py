@@ -230,11 +230,18 @@ async def _connect_to(url: DatabaseUrl, host: str, port: int, **options: Any) ->
 
 
 async def keep_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
-    """Sets them, and those of every connection, for the whole session."""
+    """Sets them, and those of every connection, for the whole session.
+
+    Raises:
+        ConnectionError: the server has ended the connection meanwhile.
+    """
     # Not in the login, where a pooler in session mode refuses them.
     wanted = _KEPT_ALIVE | dict(settings)
     try:
         await connection.execute("; ".join(f"SET {name} = '{wanted[name]}'" for name in wanted))
+    except _MISUSED as error:
+        connection.terminate()
+        raise ConnectionResetError("the connection ended after the login") from error
     except BaseException:
         connection.terminate()
         raise

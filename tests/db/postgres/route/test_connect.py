@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -164,6 +165,26 @@ async def test_connect_retries_temporary_failure(eve: str) -> None:
 
     connection = await connect_with_retry(attempt, target, asyncio.get_running_loop().time() + 60)
     await connection.close()
+
+
+async def test_connect_retries_a_connection_that_ends_after_the_login(
+    eve: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg raises this if it reads the server's last message at that moment."""
+    target = replace(parse_url(eve), pooled=False)
+    ends = [asyncpg.InternalClientError("got result for unknown protocol state 12")]
+    execute = asyncpg.Connection.execute
+
+    async def end(self: asyncpg.Connection, sql: str) -> str:
+        if ends:
+            raise ends.pop()
+        return await execute(self, sql)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", end)
+    until = asyncio.get_running_loop().time() + 60
+    connection = await connect_with_retry(lambda: connect(target), target, until)
+    await connection.close()
+    assert not ends
 
 
 async def test_connect_does_not_retry_permanent_failure(eve: str) -> None:
