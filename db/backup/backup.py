@@ -13,7 +13,7 @@ from db.backup.objects import copy_objects_out, find_lost
 from db.backup.signature import BackupKeys
 from db.backup.tables import apply_copy_settings, copy_out, open_for_copy, revision_of, tables_of
 from db.errors import Conflict
-from db.installation import HOLD
+from db.installation import HOLD_FILE_BYTES
 from db.objects.store import ObjectStore
 from db.version import __version__
 
@@ -62,7 +62,7 @@ async def _hold_bytes(direct_url: str) -> AsyncIterator[None]:
         connection.transaction(),
     ):
         await apply_copy_settings(connection)
-        await connection.execute(HOLD)
+        await connection.execute(HOLD_FILE_BYTES)
         yield
 
 

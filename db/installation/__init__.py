@@ -6,7 +6,7 @@ swept_store   keeps a copy from deleting the objects of its original
 backup_hold   keeps everything from deleting the objects that a backup copies
 """
 
-from db.installation.backup_hold import HOLD
+from db.installation.backup_hold import HOLD_FILE_BYTES
 from db.installation.copied_work import end_copied_work
 from db.installation.installation import (
     Installation,
@@ -19,7 +19,7 @@ from db.installation.installation import (
 from db.installation.swept_store import SweptStore
 
 __all__ = [
-    "HOLD",
+    "HOLD_FILE_BYTES",
     "Installation",
     "SweptStore",
     "end_copied_work",

@@ -7,7 +7,7 @@ from db.postgres.statements import compile_statement
 
 _NAME = (0x486F7764, 0x4261636B)  # two numbers, as pg_locks shows them
 
-HOLD = f"SELECT pg_advisory_xact_lock_shared({_NAME[0]}, {_NAME[1]})"
+HOLD_FILE_BYTES = f"SELECT pg_advisory_xact_lock_shared({_NAME[0]}, {_NAME[1]})"
 """Before the snapshot, in a transaction that lasts until the bytes are copied."""
 
 _IS_HELD = compile_statement(
